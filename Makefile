@@ -1,0 +1,39 @@
+# The only entry point: people and CI call these targets and nothing else.
+PYTHON ?= python3
+VENV := .venv
+UV := $(VENV)/bin/uv
+BIN := $(VENV)/bin
+LOCK := .ci/requirements-dev.txt
+READY := $(VENV)/.ready
+
+.PHONY: help demo test lint bench lock schemas clean
+help: ## print the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+
+$(READY): $(LOCK) pyproject.toml
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@test -x $(UV) || $(BIN)/python -m pip install --quiet --disable-pip-version-check "$$(grep -oE '^uv==[0-9.]+' $(LOCK))"
+	$(UV) pip sync --quiet --python $(BIN)/python $(LOCK)
+	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
+	@touch $@
+
+demo: $(READY) ## run the quickstart collection against the demo model on this machine
+	@$(BIN)/python tests/demo.py
+
+test: $(READY) ## run the test suite
+	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+lint: $(READY) ## check style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(READY) ## print the benchmark figures
+	$(BIN)/python tests/bench.py
+
+lock: $(READY) ## renew the lock of the development environment
+	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	  --all-extras --group dev --custom-compile-command "make lock" -o $(LOCK) pyproject.toml
+
+clean: ## remove what was made here (caches of providers stay)
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis dist

@@ -1,0 +1,1 @@
+"""The benchmark step: runs an adapter in a child process and always leaves results."""

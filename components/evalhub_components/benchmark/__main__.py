@@ -1,0 +1,75 @@
+"""Command line of the benchmark step: `python -m evalhub_components.benchmark`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import signal
+import sys
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from evalhub_components.benchmark.harness import Harness, Settings, Terminated, stdout_report
+from evalhub_components.errors import EvalHubError
+from evalhub_components.schema.plan import BenchmarkTask
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the tasks given in `argv` and return 0: a failed benchmark is in its results, not in the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m evalhub_components.benchmark", description=__doc__)
+    parser.add_argument("--task", required=True, help="JSON list of benchmark tasks, or @FILE")
+    parser.add_argument("--model-url", required=True, help="base address of the model, ending in /v1")
+    parser.add_argument("--model-name", required=True, help="the model's name at that address")
+    parser.add_argument("--job-id", default="", help="id that equal configurations share")
+    parser.add_argument("--fingerprint", default=None, help="digest of the model that answered before the run")
+    parser.add_argument("--num-examples", type=int, default=0, help="examples a benchmark at most; 0 is no limit")
+    parser.add_argument("--test-data", type=Path, default=None, help="folder with the benchmarks' external data")
+    parser.add_argument("--results", type=Path, required=True, help="folder that gets one folder a benchmark")
+    arguments = parser.parse_args(argv)
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(levelname)s %(message)s")
+    stopping: list[str] = []
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda received, _frame: stopping.append(signal.Signals(received).name))
+    try:
+        settings = Settings(
+            model_url=arguments.model_url.rstrip("/"),
+            model_name=arguments.model_name,
+            job_id=arguments.job_id,
+            fingerprint=arguments.fingerprint or None,
+            num_examples=arguments.num_examples or None,
+            test_data=arguments.test_data.resolve() if arguments.test_data else None,
+            results=arguments.results.resolve(),
+            adapter_file=_adapter_file(),
+            ends_with_stdin=os.environ.get("EVALHUB_LIFELINE") == "stdin",
+            stopping=stopping,
+        )
+        tasks = _tasks(arguments.task)
+        harness = Harness(settings, stdout_report)
+        harness.run(tasks)
+    except Terminated as signal_name:
+        print(f"stopped by {signal_name}; finished benchmarks are kept", file=sys.stderr)
+        return 128 + signal.SIGTERM
+    except EvalHubError as error:
+        print(error, file=sys.stderr)
+        return error.exit_status
+    return 0
+
+
+def _tasks(argument: str) -> list[BenchmarkTask]:
+    text = Path(argument[1:]).read_text("utf-8") if argument.startswith("@") else argument
+    try:
+        return [BenchmarkTask.model_validate(item) for item in json.loads(text)]
+    except (ValueError, TypeError, ValidationError) as error:
+        raise EvalHubError(f"--task: must be a JSON list of benchmark tasks ({error})") from None
+
+
+def _adapter_file() -> Path:
+    folder = os.environ.get("EVALHUB_PROVIDER_DIR", "/opt/evalhub/provider")
+    return Path(folder).resolve() / "adapter.py"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,96 @@
+"""From what an adapter returned to `results.json`: what counts as a score, and what makes a benchmark failed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from evalhub_components.schema.plan import BenchmarkTask
+from evalhub_components.schema.results import BenchmarkResults, MetricValue
+
+
+def completed(
+    task: BenchmarkTask, task_digest: str, payload: Mapping[str, Any], *, started_at: str, completed_at: str
+) -> BenchmarkResults:
+    """Return the results of an adapter that returned; `failed` with a reason when they are no evidence.
+
+    They are no evidence without the primary metric as a finite number, when nothing was evaluated, or when more
+    examples than `max_error_rate` allows had errors or are missing.
+    """
+    metrics = {
+        str(metric["name"]): MetricValue(value=_value(metric["value"]), stderr=_finite(metric["stderr"]))
+        for metric in payload["metrics"]
+    }
+    requested, evaluated = payload["num_examples_requested"], payload["num_examples_evaluated"]
+    errors = max(payload["num_errors"], requested - evaluated if requested is not None else 0)
+    reason = _no_score(task, payload["metrics"]) or _not_enough(task, requested, evaluated, errors)
+    return BenchmarkResults(
+        provider_id=task.provider_id,
+        benchmark_id=task.benchmark_id,
+        benchmark_index=task.index,
+        task_digest=task_digest,
+        status="failed" if reason else "completed",
+        reason=reason,
+        metrics=metrics,
+        num_requested=requested,
+        num_evaluated=evaluated,
+        num_errors=errors,
+        data_digests=payload["data_digests"],
+        started_at=started_at,
+        completed_at=completed_at,
+        usage={name: float(value) for name, value in payload["usage"].items() if _finite(value) is not None},
+    )
+
+
+def failed(
+    task: BenchmarkTask, task_digest: str, reason: str, *, started_at: str, completed_at: str
+) -> BenchmarkResults:
+    """Return the results of a benchmark that has no score, with the reason."""
+    return BenchmarkResults(
+        provider_id=task.provider_id,
+        benchmark_id=task.benchmark_id,
+        benchmark_index=task.index,
+        task_digest=task_digest,
+        status="failed",
+        reason=reason,
+        started_at=started_at,
+        completed_at=completed_at,
+    )
+
+
+def _no_score(task: BenchmarkTask, metrics: list[dict[str, Any]]) -> str | None:
+    primary = task.primary_score.metric
+    values = {str(metric["name"]): metric["value"] for metric in metrics}
+    if primary not in values:
+        return f"primary metric {primary!r} is missing (the framework reported: {', '.join(values) or 'none'})"
+    value = values[primary]
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return f"primary metric {primary!r} is not a number: {value!r}"
+    if not math.isfinite(value):
+        return f"primary metric {primary!r} is not a finite number: {value}"
+    return None
+
+
+def _not_enough(task: BenchmarkTask, requested: int | None, evaluated: int, errors: int) -> str | None:
+    if evaluated <= 0:
+        return "no example was evaluated"
+    total = max(requested or 0, evaluated)
+    if errors > task.max_error_rate * total:
+        rate = f"{errors} of {total} examples ({100 * errors / total:.3g} %) had errors"
+        return f"{rate}, more than max_error_rate {task.max_error_rate:g} allows"
+    return None
+
+
+def _value(value: Any) -> bool | int | float | str | None:
+    """Return `value` as JSON can hold it; NaN and infinity become null, which is no score either."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) > 2**53:
+        return float(value)
+    return value if isinstance(value, bool | int | float | str) else None
+
+
+def _finite(value: Any) -> float | None:
+    number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return float(value) if number else None

@@ -1,0 +1,72 @@
+"""The one error tree, and the exit statuses of every command.
+
+EvalHubError              anything a user can act on; exit status 2
++- InvalidDocument        a YAML, JSON or argument document is wrong; lists every problem at once
++- MissingExtra           an optional part of the distribution is not installed
++- TrackingUnavailable    MLflow refused or is silent; the caller keeps a spool file and goes on
++- Cancelled              the user interrupted the run; exit status 130
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+
+
+class ExitStatus(IntEnum):
+    """What a process of this project exits with."""
+
+    PASS = 0
+    FAIL = 1
+    ERROR = 2
+    INCONCLUSIVE = 3
+    WAIT_TIMED_OUT = 124
+    INTERRUPTED = 130
+
+
+class EvalHubError(Exception):
+    """Something a user can act on. The message reads "where: what is wrong (what would be right)"."""
+
+    exit_status = ExitStatus.ERROR
+
+
+@dataclass(frozen=True, order=True)
+class Problem:
+    """One thing that is wrong in a document.
+
+    Attributes:
+        where: file and key path, such as `collections/x.yaml: benchmarks[0].weight`.
+        what: what is wrong and what would be right.
+    """
+
+    where: str
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.what}"
+
+
+class InvalidDocument(EvalHubError):
+    """A document has one or more problems; all of them are in `problems`."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+class MissingExtra(EvalHubError):
+    """A part of the distribution that this command needs is not installed."""
+
+    def __init__(self, extra: str, needed_for: str) -> None:
+        super().__init__(f"{needed_for} needs an optional part: pip install 'evalhub-kfp[{extra}]'")
+
+
+class TrackingUnavailable(EvalHubError):
+    """MLflow could not be reached or refused; verdicts do not depend on it."""
+
+
+class Cancelled(EvalHubError):
+    """The user interrupted the run; what was finished is kept."""
+
+    exit_status = ExitStatus.INTERRUPTED

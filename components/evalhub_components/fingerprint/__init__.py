@@ -1,0 +1,1 @@
+"""The fingerprint step: which model answers at this endpoint."""

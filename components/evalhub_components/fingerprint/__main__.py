@@ -1,0 +1,36 @@
+"""Command line of the fingerprint step: `python -m evalhub_components.fingerprint`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from evalhub_components import atomic, credentials
+from evalhub_components.redaction import Redaction
+from evalhub_components.errors import EvalHubError
+from evalhub_components.fingerprint.probe import Probe
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Write the fingerprint of the model, or say what keeps it from answering and return 2."""
+    parser = argparse.ArgumentParser(prog="python -m evalhub_components.fingerprint", description=__doc__)
+    parser.add_argument("--model-url", required=True, help="base address of the model, ending in /v1")
+    parser.add_argument("--model-name", required=True, help="the model's name at that address")
+    parser.add_argument("--output", type=Path, required=True, help="file that gets the fingerprint as JSON")
+    arguments = parser.parse_args(argv)
+    secrets = credentials.read()
+    redaction = Redaction([secrets.api_key, secrets.hf_token])
+    try:
+        found = Probe(arguments.model_url, arguments.model_name, secrets).fingerprint()
+    except EvalHubError as error:
+        print(redaction.text(str(error)), file=sys.stderr)
+        return error.exit_status
+    atomic.write_json(arguments.output, redaction.document(found.as_json()))
+    for line in found.missing:
+        print(redaction.text(f"not known of the model: {line}"), file=sys.stderr)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

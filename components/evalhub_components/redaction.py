@@ -1,0 +1,98 @@
+"""Secrets that a framework wrote somewhere become `***` before the file is kept."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import re
+import urllib.parse
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from evalhub_components import atomic
+
+_MASK = "***"
+_CHUNK = 1 << 20
+_SHORTEST = 6  # a shorter value is no secret, and replacing it would damage ordinary text
+
+
+class Redaction:
+    """Replaces the given secrets, as written and as JSON, URL or base64 write them; counts what it replaced."""
+
+    def __init__(self, secrets: Iterable[str | None]) -> None:
+        forms: set[str] = set()
+        for secret in secrets:
+            if secret and len(secret) >= _SHORTEST:
+                forms |= {secret, json.dumps(secret)[1:-1], urllib.parse.quote(secret, safe="")}
+                forms.add(base64.b64encode(secret.encode()).decode().rstrip("="))
+        # the longest first: a form may contain another
+        ordered = sorted(forms, key=len, reverse=True)
+        self._text = re.compile("|".join(map(re.escape, ordered))) if ordered else None
+        self._bytes = re.compile(b"|".join(re.escape(form.encode()) for form in ordered)) if ordered else None
+        self._longest = max((len(form.encode()) for form in ordered), default=0)
+        self.count = 0
+
+    def text(self, value: str) -> str:
+        """Return `value` without secrets."""
+        if self._text is None:
+            return value
+        value, replaced = self._text.subn(_MASK, value)
+        self.count += replaced
+        return value
+
+    def document(self, value: Any) -> Any:
+        """Return a JSON-like `value` whose strings and keys hold no secrets."""
+        if self._text is None:
+            return value
+        if isinstance(value, str):
+            return self.text(value)
+        if isinstance(value, dict):
+            return {self.document(key): self.document(item) for key, item in value.items()}
+        if isinstance(value, list | tuple):
+            return [self.document(item) for item in value]
+        return value
+
+    def tree(self, folder: Path) -> None:
+        """Rewrite every file under `folder` that holds a secret; the others are not touched."""
+        if self._bytes is None:
+            return
+        for parent, _, names in os.walk(folder):
+            for name in names:
+                path = Path(parent) / name
+                if not path.is_symlink() and path.is_file():
+                    self._file(path)
+                shown = self.text(name)
+                if shown != name:
+                    path.rename(path.with_name(shown))
+
+    def _file(self, path: Path) -> None:
+        assert self._bytes is not None
+        if not self._holds_a_secret(path):
+            return
+        with path.open("rb") as source, atomic.writer(path) as target:
+            rest = b""
+            while chunk := source.read(_CHUNK):
+                rest = self._replaced(rest + chunk)
+                # what may be the beginning of a secret waits for the next chunk
+                keep = min(len(rest), self._longest - 1)
+                target.write(rest[: len(rest) - keep])
+                rest = rest[len(rest) - keep :]
+            target.write(rest)
+
+    def _replaced(self, content: bytes) -> bytes:
+        assert self._bytes is not None
+        content, replaced = self._bytes.subn(_MASK.encode(), content)
+        self.count += replaced
+        return content
+
+    def _holds_a_secret(self, path: Path) -> bool:
+        assert self._bytes is not None
+        with path.open("rb") as source:
+            tail = b""
+            while chunk := source.read(_CHUNK):
+                if self._bytes.search(tail + chunk):
+                    return True
+                tail = chunk[-self._longest :]
+        return False

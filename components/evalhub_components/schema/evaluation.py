@@ -1,0 +1,139 @@
+"""`eval.yaml`: one evaluation - which model, which benchmarks, where the records go."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from evalhub_components.schema.collection import BenchmarkConfig, Execution, Gate, HardwareConfig
+from evalhub_components.schema.document import Document, Identifier, SecretName
+from evalhub_components.schema.provider import PassCriteria
+
+
+class ModelAuth(Document):
+    """The secret with the model's credentials (keys `api-key`, `ca_cert`, `hf-token`)."""
+
+    secret_ref: SecretName
+
+
+class ModelConfig(Document):
+    """The model under test, behind an OpenAI-compatible endpoint.
+
+    Attributes:
+        url: base address, ending in `/v1`.
+        environment: what the caller declares of the server (hardware, engine, quantization); kept as declared.
+    """
+
+    url: str = Field(pattern=r"^https?://[^\s@]+$")
+    name: str = Field(min_length=1)
+    auth: ModelAuth | None = None
+    parameters: dict[str, Any] = Field(default_factory=dict)
+    environment: dict[str, Any] = Field(default_factory=dict)
+
+
+class JudgeConfig(Document):
+    """The model that judges answers, for the frameworks that need one."""
+
+    url: str = Field(pattern=r"^https?://[^\s@]+$")
+    name: str = Field(min_length=1)
+    auth: ModelAuth | None = None
+
+
+class CollectionRef(Document):
+    """A collection by id; its entries named in `benchmarks` take the keys given here over their own."""
+
+    id: Identifier
+    benchmarks: list[dict[str, Any]] = Field(default_factory=list)
+
+
+class ExperimentConfig(Document):
+    """The MLflow experiment that the run belongs to; `required` makes an MLflow failure an error."""
+
+    name: str | None = None
+    tags: dict[str, str] = Field(default_factory=dict)
+    required: bool = False
+
+    @field_validator("tags", mode="before")
+    @classmethod
+    def _tags_as_map(cls, value: object) -> object:
+        if isinstance(value, list):
+            if not all(isinstance(tag, dict) and set(tag) == {"key", "value"} for tag in value):
+                raise ValueError("must be a map, or a list of {key, value}")
+            return {tag["key"]: tag["value"] for tag in value}
+        return value
+
+
+class OCICoordinates(Document):
+    """Where the evidence goes in a registry."""
+
+    oci_host: str
+    oci_repository: str
+    oci_tag: str | None = Field(default=None, max_length=60)
+    oci_subject: str | None = None
+    annotations: dict[str, str] = Field(default_factory=dict)
+
+
+class ConnectionRef(Document):
+    """The secret with the registry's credentials."""
+
+    connection: SecretName | None = None
+
+
+class SigningConfig(Document):
+    """How the evidence is signed."""
+
+    type: Literal["key-pair"] = "key-pair"
+    secret_ref: SecretName
+
+
+class OCIExport(Document):
+    """Evidence pushed to a registry."""
+
+    coordinates: OCICoordinates
+    k8s: ConnectionRef | None = None
+    signing: SigningConfig | None = None
+
+
+class Exports(Document):
+    """Where else the records of a run go."""
+
+    oci: OCIExport | None = None
+
+
+class EvaluationConfig(Document):
+    """One evaluation. Either `collection` or `benchmarks`."""
+
+    name: str | None = None
+    description: str | None = None
+    tags: list[str] = Field(default_factory=list)
+    model: ModelConfig
+    judge: JudgeConfig | None = None
+    collection: CollectionRef | None = None
+    benchmarks: list[BenchmarkConfig] = Field(default_factory=list)
+    pass_criteria: PassCriteria | None = None
+    gate: Gate | None = None
+    execution: Execution | None = None
+    num_examples: int | None = Field(default=None, ge=1)
+    seed: int | None = Field(default=None, ge=0, lt=2**32)
+    experiment: ExperimentConfig | None = None
+    exports: Exports | None = None
+    hardware_config: HardwareConfig | None = None
+    custom: dict[str, Any] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _collection_id(cls, data: Any) -> Any:
+        if isinstance(data, dict) and "collection_id" in data:
+            data = dict(data)
+            collection_id = data.pop("collection_id")
+            if "collection" in data:
+                raise ValueError("collection_id and collection say the same thing: keep one")
+            data["collection"] = {"id": collection_id}
+        return data
+
+    @model_validator(mode="after")
+    def _collection_or_benchmarks(self) -> EvaluationConfig:
+        if (self.collection is None) == (not self.benchmarks):
+            raise ValueError("must name either a collection or benchmarks, and not both")
+        return self

@@ -1,0 +1,145 @@
+"""`providers/<id>/provider.yaml`: a framework, how it is run, and the benchmarks it offers."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from evalhub_components.schema.document import Document, Identifier
+
+
+class PrimaryScore(Document):
+    """Which metric decides, which way is better and where it lives.
+
+    In a collection's entry every key but `metric` may be left out and is then inherited from the provider's definition
+    of the same metric.
+
+    Attributes:
+        range: the lowest and highest value in the metric's own units; `[0, 1]` when nobody says.
+        range_overflow: `error` refuses a value outside the range, `clip` saturates it (for unbounded metrics).
+    """
+
+    metric: str = Field(min_length=1)
+    lower_is_better: bool | None = None
+    range: tuple[float, float] | None = None
+    range_overflow: Literal["error", "clip"] | None = None
+
+    @model_validator(mode="after")
+    def _range_is_ordered(self) -> PrimaryScore:
+        if self.range is not None:
+            low, high = self.range
+            if not (math.isfinite(low) and math.isfinite(high) and low < high):
+                raise ValueError(f"range must be [low, high] with low < high, got [{low:g}, {high:g}]")
+        return self
+
+
+class PassCriteria(Document):
+    """The threshold of one benchmark (metric's units) or of a whole collection (normalised, in [0, 1])."""
+
+    threshold: float
+
+
+class EnvVar(Document):
+    """One environment variable of a provider's container."""
+
+    name: str = Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
+    value: str = ""
+
+
+class GPURequest(Document):
+    """The accelerator a provider needs."""
+
+    resource: str = "nvidia.com/gpu"
+    count: int = Field(default=1, ge=1)
+    node_selector: dict[str, str] = Field(default_factory=dict)
+
+
+class KubernetesRuntime(Document):
+    """How the provider runs in a pod; quantities in Kubernetes notation (`500m`, `4Gi`)."""
+
+    image: str | None = None
+    entrypoint: list[str] | None = None
+    cpu_request: str | None = None
+    cpu_limit: str | None = None
+    memory_request: str | None = None
+    memory_limit: str | None = None
+    gpu: GPURequest | None = None
+    env: list[EnvVar] = Field(default_factory=list)
+    image_pull_policy: Literal["Always", "IfNotPresent", "Never"] | None = None
+
+    @field_validator("image_pull_policy", mode="before")
+    @classmethod
+    def _any_case(cls, value: object) -> object:
+        """Accept EvalHub's lower-case spelling."""
+        known = {"always": "Always", "ifnotpresent": "IfNotPresent", "never": "Never"}
+        return known.get(value.lower(), value) if isinstance(value, str) else value
+
+
+class LocalRuntime(Document):
+    """How the provider runs as a process on this machine; without `command` in an environment made for it."""
+
+    command: str | list[str] | None = None
+    env: list[EnvVar] = Field(default_factory=list)
+
+
+class Runtime(Document):
+    """Where and how a provider runs."""
+
+    k8s: KubernetesRuntime | None = None
+    local: LocalRuntime | None = None
+
+
+class Benchmark(Document):
+    """One benchmark that a provider offers.
+
+    Attributes:
+        domains, tasks, modalities, evaluation_targets: EvalHub's catalogue labels, for search only.
+        agent: free-form notes, such as `unverified` for what nobody has run yet.
+    """
+
+    id: Identifier
+    aliases: list[Identifier] = Field(default_factory=list)
+    name: str | None = None
+    description: str | None = None
+    category: str | None = None
+    metrics: list[str] = Field(default_factory=list)
+    num_few_shot: int | None = Field(default=None, ge=0)
+    dataset_size: int | None = Field(default=None, ge=0)
+    tags: list[str] = Field(default_factory=list)
+    domains: list[str] = Field(default_factory=list)
+    tasks: list[str] = Field(default_factory=list)
+    modalities: list[str] = Field(default_factory=list)
+    evaluation_targets: list[str] = Field(default_factory=list)
+    url: str | None = None
+    primary_score: PrimaryScore | None = None
+    pass_criteria: PassCriteria | None = None
+    agent: dict[str, Any] | None = None
+
+
+class Provider(Document):
+    """An evaluation framework and its benchmarks."""
+
+    id: Identifier
+    name: str | None = None
+    title: str | None = None
+    description: str | None = None
+    tags: list[str] = Field(default_factory=list)
+    runtime: Runtime = Field(default_factory=Runtime)
+    benchmarks: list[Benchmark] = Field(default_factory=list)
+    agent: dict[str, Any] | None = None
+
+    @model_validator(mode="after")
+    def _benchmark_ids_are_unique(self) -> Provider:
+        seen: set[str] = set()
+        for benchmark in self.benchmarks:
+            for name in (benchmark.id, *benchmark.aliases):
+                if name in seen:
+                    raise ValueError(f"benchmark id {name!r} is used twice (ids and aliases must be unique)")
+                seen.add(name)
+        return self
+
+    def benchmark(self, name: str) -> Benchmark | None:
+        """Return the benchmark with this id or alias, or None."""
+        return next((b for b in self.benchmarks if name == b.id or name in b.aliases), None)

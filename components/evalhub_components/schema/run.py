@@ -1,0 +1,93 @@
+"""The documents of a run directory that are not results: who ran what, against which model, and where records went."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from evalhub_components import canonical
+from evalhub_components.schema.document import Document
+from evalhub_components.schema.verdict import JobState
+
+
+class RunRecord(Document):
+    """`run.json`: one execution of a plan.
+
+    Attributes:
+        job_id: 32 hex digits, the same for the same configuration.
+        model_secret: name of the secret with the model's credentials, never its content.
+        declared_environment: what the caller said of the model server; nobody checked it.
+        num_examples: the run's own limit on examples a benchmark.
+    """
+
+    schema_version: Literal[1] = 1
+    run_id: str
+    job_id: str
+    name: str | None
+    plan_digest: str
+    model_url: str
+    model_name: str
+    model_secret: str | None = None
+    declared_environment: dict[str, Any]
+    num_examples: int | None
+    tags: list[str]
+    experiment_name: str
+    experiment_tags: dict[str, str]
+    package_version: str
+    engine: str
+    state: JobState
+    started_at: str
+    completed_at: str | None
+
+
+class Fingerprint(Document):
+    """`fingerprint.json`: which model answered.
+
+    Attributes:
+        identity: digest over the served model's id, root, parent and max_model_len.
+        answers: digest over its answers to a few fixed prompts at temperature 0; None when it gave none.
+        observed: what the server said of itself, headers included; never part of a digest.
+        missing: what the server did not give, in words.
+    """
+
+    schema_version: Literal[1] = 1
+    model_url: str
+    model_name: str
+    identity: str
+    answers: str | None
+    observed: dict[str, Any]
+    missing: list[str] = Field(default_factory=list)
+
+    def digest(self) -> str:
+        """Return the one value that stands for this model in task keys: `sha256:<hex>` over identity and answers."""
+        return canonical.digest({"identity": self.identity, "answers": self.answers})
+
+
+class Publication(Document):
+    """`publication.json`: what came after the verdict, outside the evidence.
+
+    Attributes:
+        evidence_digest: of the index of the evidence.
+        evidence_reference: where it can be pulled: a registry reference, or the layout's folder.
+        warnings: what could not be published, and how to try again.
+    """
+
+    schema_version: Literal[1] = 1
+    evidence_digest: str | None = None
+    evidence_reference: str | None = None
+    mlflow_tracking_uri: str | None = None
+    mlflow_experiment_id: str | None = None
+    mlflow_run_id: str | None = None
+    warnings: list[str] = Field(default_factory=list)
+
+
+def job_id(plan_digest: str, model_url: str, model_name: str, num_examples: int | None) -> str:
+    """Return the id that equal configurations share: 32 hex digits."""
+    configuration = {
+        "plan": plan_digest,
+        "model_url": model_url,
+        "model_name": model_name,
+        "num_examples": num_examples,
+    }
+    return canonical.digest(configuration).removeprefix("sha256:")[:32]
