@@ -18,7 +18,7 @@ $(READY): $(LOCK) pyproject.toml
 	@touch $@
 
 demo: $(READY) ## run the quickstart collection against the demo model on this machine
-	@$(BIN)/python tests/demo.py
+	@tests/demo.sh
 
 test: $(READY) ## run the test suite
 	$(BIN)/python -m pytest -n 2 --dist loadfile

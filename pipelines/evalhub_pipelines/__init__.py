@@ -1,0 +1,19 @@
+"""Plan, run and judge evaluations: `from evalhub_pipelines import plan, run, resume, judge, rows`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from evalhub_pipelines.api import Run, judge, plan, resume, rows, run
+
+__all__ = ["Run", "judge", "plan", "resume", "rows", "run"]
+
+
+def __getattr__(name: str) -> Any:
+    # on first use: `evalhub-kfp --help` imports this package and needs none of it
+    if name in __all__:
+        from evalhub_pipelines import api
+
+        return getattr(api, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

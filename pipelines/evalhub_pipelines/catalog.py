@@ -13,7 +13,7 @@ from evalhub_pipelines import documents
 
 
 def built_in() -> Path:
-    """Return the folder with the `collections` and `providers` of this distribution: the checkout's, else the wheel's."""
+    """Return the folder with this distribution's `collections` and `providers`: the checkout's, else the wheel's."""
     package = Path(__file__).resolve().parent
     checkout = package.parent.parent
     if (checkout / "pyproject.toml").is_file() and (checkout / "collections").is_dir():

@@ -1,4 +1,4 @@
-"""A virtual environment for each provider, made once by uv from its locked requirements and kept in the user's cache."""
+"""A virtual environment for each provider, made once by uv from its requirements and kept in the user's cache."""
 
 from __future__ import annotations
 
@@ -62,6 +62,11 @@ def is_ready(folder: Path) -> bool:
     except (OSError, ValueError):
         return False
     return os.access(folder / "bin" / "python", os.X_OK) and set(recorded) <= set(_packages(folder))
+
+
+def is_installed(provider: Path) -> bool:
+    """Return whether the provider could run at once."""
+    return not (provider / "requirements.txt").is_file() or is_ready(environment_of(provider))
 
 
 def components_path() -> Path:

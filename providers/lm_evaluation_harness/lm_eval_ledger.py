@@ -91,8 +91,10 @@ class Tally:
 
     def explain(self) -> str:
         """Return why there is no score."""
-        reasons = Counter(self.failed.values()).most_common(2)
-        listed = "; ".join(f"{count} x {reason}" if count > 1 else reason for reason, count in reasons)
+        # what stands behind the colon may differ with every request
+        kinds = Counter(reason.partition(": ")[0] for reason in self.failed.values())
+        first = {reason.partition(": ")[0]: reason for reason in reversed(self.failed.values())}
+        listed = "; ".join(f"{count} x {first[kind]}" for kind, count in kinds.most_common(2))
         if self.unscorable is not None:
             return f"no example of {self.unscorable} got a usable answer: {listed}"
         return (

@@ -34,6 +34,11 @@ class ServerTokenizer(RemoteTokenizer):  # type: ignore[misc]  # the class is An
         answer = self.session.get(f"{self.base_url}/tokenizer_info", timeout=self.timeout, verify=self.cert_config)
         self._tokenizer_info = answer.json() if answer.ok else {}
 
+    @property
+    def has_chat_template(self) -> bool:
+        """Whether the server tells the model's chat template."""
+        return bool((self._tokenizer_info or {}).get("chat_template"))
+
     def encode(self, text: str) -> list[int]:
         """Return the token ids of `text`."""
         if text not in self._known:

@@ -64,7 +64,7 @@ class Bundle:
                 read += len(chunk)
                 yield chunk
             if read != file.size:
-                raise EvalHubError(f"{file.title}: changed while it was read (aggregate again when nothing writes to it)")
+                raise EvalHubError(f"{file.title}: changed while it was read (aggregate again, with nothing writing)")
             self.file_digests[file.title] = sha256.hexdigest()
             yield bytes(-file.size % _BLOCK_BYTES)
         yield bytes(2 * _BLOCK_BYTES)

@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from evalhub_components import canonical
@@ -150,9 +150,7 @@ class _Builder:
             )
             for manifest in (own, *benchmarks)
         ]
-        index = create_oci_image_index(
-            artifactType=ARTIFACT_TYPE, manifests=entries, annotations=self._annotations()
-        )
+        index = create_oci_image_index(artifactType=ARTIFACT_TYPE, manifests=entries, annotations=self._annotations())
         return _tagged(INDEX_TYPE, self._writer.add_model(index), f"run-{self._run.record.run_id}")
 
     def _manifest(

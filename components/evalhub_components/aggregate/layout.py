@@ -7,6 +7,7 @@ import os
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -115,8 +116,5 @@ def read_chunks(path: Path) -> Iterator[bytes]:
 
 def require_libraries() -> None:
     """Raise MissingExtra unless the OCI libraries are installed."""
-    try:
-        import olot.oci.oci_image_manifest
-        import rfc8785  # noqa: F401
-    except ImportError:
-        raise MissingExtra("oci", "building the evidence") from None
+    if not (find_spec("olot") and find_spec("rfc8785")):
+        raise MissingExtra("oci", "building the evidence")

@@ -6,7 +6,7 @@ import re
 import unicodedata
 
 _HTML = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
-# whatever GitHub's, GitLab's and MLflow's dialects give a meaning; an underscore inside a word (truthfulqa_mc2) has none
+# what Markdown's dialects give a meaning; an underscore inside a word (truthfulqa_mc2) has none
 _MARKUP = re.compile(r"[\\`*{}\[\]|~#$]|:(?=//)|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
 _BLOCK_START = re.compile(r"^(\d*)([-+.)=])")
 

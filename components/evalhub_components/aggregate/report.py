@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections import Counter
 from collections.abc import Sequence
@@ -9,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from evalhub_components import atomic
-from evalhub_components.aggregate.markdown import code, one_line, prose
+from evalhub_components.aggregate.comparison import shown
+from evalhub_components.aggregate.markdown import code, prose
 from evalhub_components.aggregate.run_directory import LoadedRun
 from evalhub_components.errors import EvalHubError
 from evalhub_components.schema.run import Publication
@@ -18,25 +20,221 @@ from evalhub_components.schema.verdict import BenchmarkTest, Verdict
 LIMIT = 8000
 """Characters a report has at most: MLflow cuts a longer note."""
 
-_WORDS = {"pass": "Passed", "fail": "Failed", "inconclusive": "Inconclusive", "error": "Error: no verdict on this model"}
-# the widest text in the report: all of it, or so much that a table of many lines still fits
-_WIDTHS = (240, 100, 48, 20)
+_WORDS = {"pass": "Passed", "fail": "Failed", "inconclusive": "Inconclusive", "error": "No verdict"}
+# characters of any one text of unknown length; the narrowest leaves room for a table whatever the texts are
+_WIDTHS = (240, 100, 48)
+_LISTED = 5
+_FOLDED_CHARACTERS = 120
 
 
 def render(run: LoadedRun, verdict: Verdict, publication: Publication | None = None) -> str:
     """Return the report, at most LIMIT characters long; benchmarks that do not fit are counted.
 
     Args:
-        publication: where the records went. Without it the report depends on the results alone, which is the form that
-            goes into the evidence.
+        publication: where the records went. Without it the report depends on the run's results alone: that is the form
+            which goes into the evidence.
     """
+    environments = _environments(run)
     for width in _WIDTHS:
         head = _head(run, verdict, width)
-        tail = _notes(run, width) + _provenance(run, verdict, width) + _where(run, publication)
-        table = _table(verdict.benchmarks, width, LIMIT - _length(head) - _length(tail))
-        last = width == _WIDTHS[-1]
-        complete = table is not None and len(table) == len(verdict.benchmarks)
-        if table is not None and (complete or last or width < 100):
-            lines = [*head, *table, *_folded(verdict.benchmarks, table), *tail]
-            return "\n".join(lines) + "\n"
-    raise AssertionError("the narrowest report is longer than its limit")
+        provenance = [*_provenance(run, verdict, width), *(f"- {prose(text, width)}" for text in environments)]
+        tail = [*_notes(run, width), *provenance, *_where(run, publication)]
+        rows = [_row(test, width) for test in verdict.benchmarks]
+        room = LIMIT - sum(len(line) + 1 for line in (*head, *tail)) - _FOLDED_CHARACTERS
+        if sum(len(row) + 1 for row in rows) <= room:
+            break
+    else:
+        rows = _folded(verdict.benchmarks, rows, room)
+    return ("\n".join([*head, *rows, *tail]) + "\n")[:LIMIT]
+
+
+def _head(run: LoadedRun, verdict: Verdict, width: int) -> list[str]:
+    model, collection = code(run.record.model_name, width), code(verdict.collection_id, width)
+    first, *others = verdict.reasons or ["no reason was given"]
+    lines = [
+        f"# Evaluation {code(run.record.name or run.record.run_id, width)}",
+        "",
+        f"**{_WORDS[verdict.verdict]}**: {model} on collection {collection} version "
+        f"{prose(verdict.collection_version, width)}: {prose(first, 2 * width)}.",
+        "",
+        *(f"- {prose(reason, 2 * width)}" for reason in others[:_LISTED]),
+        *([f"- and {len(others) - _LISTED} more"] if len(others) > _LISTED else []),
+        *([""] if others else []),
+    ]
+    if verdict.limited:
+        lines += ["**Limited**: fewer examples were evaluated than the collection asks for.", ""]
+    lines += [
+        f"| overall score | {_overall(verdict)} |",
+        "| --- | --- |",
+        f"| threshold | {shown(verdict.threshold)} ({_threshold_source(verdict)}), gate mode `{verdict.gate_mode}` |",
+        f"| job | {verdict.state} |",
+        "",
+        "| # | benchmark | result | score | threshold | weight | examples | reason |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    return lines
+
+
+def _overall(verdict: Verdict) -> str:
+    if verdict.score is None:
+        if verdict.score_bounds is None:
+            return "none"
+        low, high = verdict.score_bounds
+        return f"none; between {shown(low)} and {shown(high)} for any value of the missing ones"
+    text = shown(verdict.score)
+    if verdict.interval is not None:
+        low, high = verdict.interval
+        text += f", one-sided {verdict.confidence:.0%} bounds {shown(low)} and {shown(high)}"
+    else:
+        text += ", no interval (a benchmark gave no standard error)"
+    if verdict.probability is not None:
+        text += f", P(true score reaches the threshold) = {shown(verdict.probability, 3)}"
+    return text
+
+
+def _threshold_source(verdict: Verdict) -> str:
+    sources = {"job": "of this job", "collection": "of the collection", "default": "the default"}
+    return sources[verdict.threshold_source]
+
+
+def _row(test: BenchmarkTest, width: int) -> str:
+    threshold = "-" if test.threshold is None else shown(test.threshold)
+    if test.threshold_source == "collection":
+        threshold += " (normalised)"
+    counts = [count for count in (test.num_evaluated, test.num_requested) if count is not None]
+    cells = [
+        str(test.benchmark_index),
+        code(test.benchmark_id, width),
+        _result(test),
+        "-" if test.score is None else f"{shown(test.score)} {code(test.metric, width)}",
+        threshold,
+        shown(test.weight),
+        " of ".join(str(count) for count in counts) or "-",
+        prose(test.reason, width),
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+def _result(test: BenchmarkTest) -> str:
+    word = "**no score**" if test.score is None else {True: "pass", False: "**fail**", None: "scored"}[test.passed]
+    return f"{word}, required" if test.required else f"{word}, advisory" if test.weight == 0 else word
+
+
+def _folded(tests: Sequence[BenchmarkTest], rows: Sequence[str], room: int) -> list[str]:
+    """Return as many rows as there is room for, those that explain a bad verdict first, and a count of the rest."""
+    kept: set[int] = set()
+    for position in sorted(range(len(tests)), key=lambda position: (_interest(tests[position]), position)):
+        room -= len(rows[position]) + 1
+        if room < 0:
+            break
+        kept.add(position)
+    rest = Counter(
+        "no score" if test.score is None else {True: "pass", False: "fail", None: "scored"}[test.passed]
+        for position, test in enumerate(tests)
+        if position not in kept
+    )
+    counts = ", ".join(f"{count} {word}" for word, count in sorted(rest.items()))
+    count = sum(rest.values())
+    return [*(rows[position] for position in sorted(kept)), "", f"{count} more are in verdict.json: {counts}."]
+
+
+def _interest(test: BenchmarkTest) -> int:
+    counts = test.weight > 0 or test.required
+    if test.score is None:
+        return 0 if counts else 3
+    if test.passed is False:
+        return 1 if test.required else 2 if counts else 3
+    return 4
+
+
+def _notes(run: LoadedRun, width: int) -> list[str]:
+    if not run.notes:
+        return []
+    more = [f"- and {len(run.notes) - _LISTED} more"] if len(run.notes) > _LISTED else []
+    return ["", "## Left out", "", *(f"- {prose(note, width)}" for note in run.notes[:_LISTED]), *more]
+
+
+def _provenance(run: LoadedRun, verdict: Verdict, width: int) -> list[str]:
+    record, fingerprint = run.record, run.fingerprint
+    model = f"{code(record.model_name, width)} at {code(record.model_url, width)}"
+    lines = ["", "## Model and provenance", "", f"- model {model}"]
+    if fingerprint is None:
+        lines.append("- fingerprint: none")
+    else:
+        answers = code(fingerprint.answers, 80) if fingerprint.answers else "none"
+        lines.append(f"- fingerprint: identity {code(fingerprint.identity, 80)}, answers {answers}")
+        if fingerprint.missing:
+            lines.append(f"- the server did not give: {prose(', '.join(fingerprint.missing), width)}")
+    if record.declared_environment:
+        declared = json.dumps(record.declared_environment, ensure_ascii=False, sort_keys=True)
+        lines.append(f"- declared of the server, not checked: {code(declared, width)}")
+    lines += [
+        f"- plan {code(verdict.plan_digest, 80)}",
+        f"- run {code(record.run_id, width)}, job {code(record.job_id, width)}, from {code(record.started_at, 40)}"
+        f" to {code(record.completed_at or '', 40)}",
+        f"- evalhub-kfp {code(record.package_version, 40)}, engine {code(record.engine, 40)}",
+    ]
+    return lines
+
+
+def _environments(run: LoadedRun) -> list[str]:
+    """Return what the benchmarks ran on, in words."""
+    environments = Counter(_environment(folder) for folder in run.folders.values())
+    environments.pop("", None)
+    return [f"{count} benchmarks on {text}" for text, count in environments.most_common(_LISTED)]
+
+
+def _environment(folder: Path) -> str:
+    """Return the machine of one benchmark in words, empty when it did not say."""
+    try:
+        facts = atomic.read_json(folder / "environment.json")
+        hardware, python = facts.get("hardware") or {}, facts.get("python") or {}
+        accelerators = [str(item.get("name")) for item in facts.get("accelerators") or []]
+        parts = [
+            *_framework(facts),
+            f"Python {python.get('version')}",
+            str((facts.get("os") or {}).get("distribution")),
+            f"{hardware.get('cpus')} x {hardware.get('cpu')}",
+            *(f"{count} x {name}" for name, count in sorted(Counter(accelerators).items())),
+        ]
+    except (EvalHubError, AttributeError, TypeError, RecursionError):
+        return ""
+    return ", ".join(parts)
+
+
+def _framework(facts: dict[str, Any]) -> list[str]:
+    framework = facts.get("framework")
+    if isinstance(framework, dict):
+        return [f"{framework.get('name')} {framework.get('version')}"]
+    return [f"{framework} {facts.get('framework_version') or ''}".strip()] if framework else []
+
+
+def _where(run: LoadedRun, publication: Publication | None) -> list[str]:
+    lines = [
+        "",
+        "## Where to look",
+        "",
+        "- each benchmark's results, samples, log and the framework's own files: `benchmarks/<slug>/`",
+    ]
+    if publication is None:
+        return [*lines, "- every file is as it was: `sha256sum -c SHA256SUMS`"]
+    directory = str(run.path)
+    lines.append(f"- judge it again: {_command('evalhub-kfp', 'judge', directory)}")
+    if publication.evidence_digest:
+        place = code(publication.evidence_reference or "", 300)
+        lines.append(f"- evidence {code(publication.evidence_digest, 80)} in {place}")
+        image = f"oci:{run.path / 'evidence'}:run-{run.record.run_id}"
+        lines.append(f"- its index: {_command('skopeo', 'inspect', '--raw', image)}")
+    if publication.mlflow_run_id:
+        uri = publication.mlflow_tracking_uri or ""
+        lines.append(
+            f"- MLflow run {code(publication.mlflow_run_id, 80)} of experiment "
+            f"{code(publication.mlflow_experiment_id or '', 80)} at {code(uri, 300)}"
+        )
+        if uri.startswith("sqlite:"):
+            lines.append(f"- look at it: {_command('mlflow', 'ui', '--backend-store-uri', uri)}")
+    return [*lines, *(f"- **warning**: {prose(warning, 300)}" for warning in publication.warnings[:_LISTED])]
+
+
+def _command(*words: str) -> str:
+    return code(shlex.join(words), 400)

@@ -52,7 +52,7 @@ def _of_samples(
     expected: float, values: Sequence[float], clusters: Sequence[str | None], confidence: float
 ) -> float | None:
     """Return the standard error of the mean of `values`; None when they are too few or their mean is not `expected`."""
-    if len(values) < 2:
+    if not values:
         return None
     try:
         mean = math.fsum(values) / len(values)

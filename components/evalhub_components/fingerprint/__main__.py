@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 
 from evalhub_components import atomic, credentials
-from evalhub_components.redaction import Redaction
 from evalhub_components.errors import EvalHubError
 from evalhub_components.fingerprint.probe import Probe
+from evalhub_components.redaction import Redaction
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -471,7 +471,8 @@ def test_lenient_without_standard_error_compares_the_score(value: float, decisio
         pytest.param(
             [Sample.model_construct(id=str(i), score=s) for i, s in enumerate((math.inf, -math.inf))], id="infinite"
         ),
-        pytest.param(samples_of(1.7e308, 1.7e308, -1.7e308), id="huge"),
+        pytest.param(samples_of(1.7e308, 1.7e308, -1.7e308), id="sum is huge"),
+        pytest.param(samples_of(1e200, -1e200, 2.7), id="variance is huge"),
     ],
 )
 def test_unusable_samples_leave_the_standard_error_to_the_provider(samples: list[Sample]) -> None:

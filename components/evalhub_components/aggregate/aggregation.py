@@ -1,0 +1,91 @@
+"""The step after the benchmarks: verdict, then evidence, then MLflow, then the record of where they went."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from pathlib import Path
+
+from evalhub_components import atomic, canonical, environment
+from evalhub_components.aggregate import evidence, recording, report, tracking
+from evalhub_components.aggregate.run_directory import LoadedRun, load
+from evalhub_components.errors import MissingExtra, TrackingUnavailable
+from evalhub_components.schema.run import Publication
+from evalhub_components.schema.verdict import Verdict
+
+_LOG = logging.getLogger(__name__)
+_SPOOL = "mlflow-spool.json"
+
+
+def aggregate(output: Path, *, mlflow_uri: str | None = None, mlflow_required: bool = False) -> Verdict:
+    """Judge and publish the run in `output`, and return its verdict. Doing it again changes nothing.
+
+    Args:
+        output: the run directory.
+        mlflow_uri: tracking URI; without one MLflow is not even imported.
+        mlflow_required: an MLflow that does not work is an error, not a warning.
+
+    Raises:
+        EvalHubError: the run cannot be judged, or its evidence not be written.
+        TrackingUnavailable, MissingExtra: MLflow did not work and is required; everything else is in place.
+    """
+    run, verdict = _judge(output)
+    built = evidence.build(run, verdict)
+    publication = Publication(evidence_digest=built.digest, evidence_reference=str(output / "evidence"))
+    refusal: TrackingUnavailable | MissingExtra | None = None
+    if mlflow_uri:
+        publication, refusal = _track(run, verdict, publication, mlflow_uri)
+    atomic.write_json(output / "publication.json", publication.as_json())
+    atomic.write_text(output / "report.md", report.render(run, verdict, publication))
+    _LOG.info("run=%s verdict=%s evidence=%s", run.record.run_id, verdict.verdict, built.digest)
+    if refusal and mlflow_required:
+        raise refusal
+    return verdict
+
+
+def _judge(output: Path) -> tuple[LoadedRun, Verdict]:
+    """Write verdict.json, run.json, environment.json and a first report.md."""
+    run = load(output)
+    verdict = run.judge()
+    decided = canonical.dumps(verdict.as_json())
+    path = output / "verdict.json"
+    if not path.exists() or path.read_bytes() != decided:
+        # of an earlier verdict; a repeated step keeps its own, so that the evidence stays the same
+        for stale in ("environment.json", "publication.json"):
+            (output / stale).unlink(missing_ok=True)
+        atomic.write_bytes(path, decided)
+    if not (output / "environment.json").exists():
+        atomic.write_json(output / "environment.json", environment.capture())
+    completed = {"state": verdict.state, "completed_at": run.completed_at()}
+    run = dataclasses.replace(run, record=run.record.model_copy(update=completed))
+    atomic.write_json(output / "run.json", run.record.as_json())
+    atomic.write_text(output / "report.md", report.render(run, verdict))
+    return run, verdict
+
+
+def _track(
+    run: LoadedRun, verdict: Verdict, publication: Publication, uri: str
+) -> tuple[Publication, TrackingUnavailable | MissingExtra | None]:
+    """Return the publication with the MLflow run in it, or with a warning and the exception behind it."""
+    content = recording.record(
+        run,
+        verdict,
+        report=report.render(run, verdict, publication),
+        evidence_digest=str(publication.evidence_digest),
+        evidence_reference=str(publication.evidence_reference),
+    )
+    spool = run.path / _SPOOL
+    try:
+        tracked = tracking.send(content, uri)
+    except (TrackingUnavailable, MissingExtra) as error:
+        atomic.write_json(spool, {"tracking_uri": tracking.redacted(uri), **content.as_json()})
+        warning = f"{error}; what would have been logged is in {_SPOOL}"
+        _LOG.warning("run=%s %s", run.record.run_id, warning)
+        return publication.model_copy(update={"warnings": [*publication.warnings, warning]}), error
+    spool.unlink(missing_ok=True)
+    where = {
+        "mlflow_tracking_uri": tracked.uri,
+        "mlflow_experiment_id": tracked.experiment_id,
+        "mlflow_run_id": tracked.run_id,
+    }
+    return publication.model_copy(update=where), None

@@ -1,0 +1,174 @@
+"""The Python interface for notebooks and scripts; the command line is a thin layer over it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from evalhub_components.schema.evaluation import EvaluationConfig
+from evalhub_components.schema.plan import EvaluationPlan
+from evalhub_components.schema.verdict import Verdict
+from evalhub_pipelines import evaluation, judgement, local
+from evalhub_pipelines.catalog import Catalog
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run that was judged.
+
+    Attributes:
+        directory: holds everything the run left.
+        verdict: the decision.
+        warnings: what could not be published.
+    """
+
+    directory: Path
+    verdict: Verdict
+    warnings: list[str]
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return one plain dictionary a benchmark, as `pandas.DataFrame` takes them."""
+        return rows(self.verdict)
+
+
+def rows(verdict: Verdict) -> list[dict[str, Any]]:
+    """Return one plain dictionary a benchmark of `verdict`, as `pandas.DataFrame` takes them."""
+    return [test.as_json() for test in verdict.benchmarks]
+
+
+def plan(source: str | Path | EvaluationConfig, *, catalog: Path | None = None) -> EvaluationPlan:
+    """Return the frozen plan of an eval.yaml, a collection file or a collection's id.
+
+    Args:
+        source: path, id, or an `EvaluationConfig`.
+        catalog: folder with `collections/` and `providers/` over the built-in ones.
+
+    Raises:
+        InvalidDocument: with every problem of the documents.
+    """
+    return _evaluation(source, Catalog.of(catalog), None).plan
+
+
+def run(
+    source: str | Path | EvaluationConfig | evaluation.Evaluation,
+    *,
+    model: Mapping[str, Any] | None = None,
+    num_examples: int | None = None,
+    catalog: Path | None = None,
+    output: Path | str = "runs",
+    jobs: int | None = None,
+    mlflow_uri: str | None = "default",
+    listener: local.Listener = lambda _: None,
+) -> Run:
+    """Run an evaluation on this machine and return its verdict.
+
+    Args:
+        source: an eval.yaml, a collection file, a collection's id, or an `EvaluationConfig`.
+        model: `{"url": ..., "name": ..., "auth": {"secret_ref": ...}}`, where `source` names no model.
+        num_examples: evaluate at most so many examples a benchmark; fewer than asked for marks the verdict `limited`.
+        catalog: folder with `collections/` and `providers/` over the built-in ones.
+        output: parent of the run directory.
+        jobs: framework processes at once; the number of cores by default.
+        mlflow_uri: tracking server; None for no tracking. By default `$MLFLOW_TRACKING_URI`, else the SQLite file
+            `mlflow.db` beside `output`.
+        listener: called with progress events.
+
+    Raises:
+        EvalHubError: nothing could be judged: bad documents, no model, no environment.
+        Cancelled: interrupted with Ctrl-C; `resume` goes on.
+    """
+    where = Catalog.of(catalog)
+    found = source if isinstance(source, evaluation.Evaluation) else _evaluation(source, where, model)
+    config = evaluation.need_config(found)
+    finished = local.run(
+        found.plan,
+        config.model,
+        where,
+        _options(output, jobs, mlflow_uri, listener, required=bool(config.experiment and config.experiment.required)),
+        name=config.name,
+        tags=config.tags,
+        num_examples=num_examples or config.num_examples,
+        experiment=config.experiment,
+    )
+    return Run(finished.directory, finished.verdict, finished.warnings)
+
+
+def resume(
+    directory: Path | str,
+    *,
+    accept_fingerprint: bool = False,
+    catalog: Path | None = None,
+    jobs: int | None = None,
+    mlflow_uri: str | None = "default",
+    listener: local.Listener = lambda _: None,
+) -> Run:
+    """Go on with an interrupted run: only what has no completed result runs again.
+
+    Args:
+        directory: the run directory.
+        accept_fingerprint: go on although another model answers than before.
+        catalog: as for `run`.
+        jobs: as for `run`.
+        mlflow_uri: as for `run`.
+        listener: as for `run`.
+
+    Raises:
+        EvalHubError: no run, in use, or another model answers.
+        Cancelled: interrupted again.
+    """
+    folder = Path(directory)
+    options = _options(folder.resolve().parent, jobs, mlflow_uri, listener, accept_fingerprint=accept_fingerprint)
+    finished = local.resume(folder, Catalog.of(catalog), options)
+    return Run(finished.directory, finished.verdict, finished.warnings)
+
+
+def judge(
+    directory: Path | str, *, config: str | Path | EvaluationConfig | None = None, catalog: Path | None = None
+) -> Verdict:
+    """Return the verdict of a run again, under its own criteria or those of `config`; nothing is written.
+
+    Args:
+        directory: the run directory.
+        config: an eval.yaml, a collection file or a collection's id with other criteria.
+        catalog: as for `run`.
+
+    Raises:
+        EvalHubError: no run, or bad documents.
+    """
+    other = plan(config, catalog=catalog) if config is not None else None
+    return judgement.judge(Path(directory), other)
+
+
+def default_mlflow_uri(output: Path | str) -> str:
+    """Return where a run logs when nobody says: `$MLFLOW_TRACKING_URI`, else `mlflow.db` beside `output`."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path(output).resolve().parent / 'mlflow.db'}"
+
+
+def _evaluation(
+    source: str | Path | EvaluationConfig, catalog: Catalog, model: Mapping[str, Any] | None
+) -> evaluation.Evaluation:
+    if isinstance(source, EvaluationConfig):
+        return evaluation.of_config(source, catalog)
+    return evaluation.of(source, catalog, model=model)
+
+
+def _options(
+    output: Path | str,
+    jobs: int | None,
+    mlflow_uri: str | None,
+    listener: local.Listener,
+    *,
+    required: bool = False,
+    accept_fingerprint: bool = False,
+) -> local.Options:
+    return local.Options(
+        output=Path(output),
+        jobs=jobs,
+        mlflow_uri=default_mlflow_uri(output) if mlflow_uri == "default" else mlflow_uri,
+        mlflow_required=required,
+        accept_fingerprint=accept_fingerprint,
+        listener=listener,
+    )

@@ -1,0 +1,103 @@
+"""`evalhub-kfp judge`, and how a verdict is shown."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+from evalhub_pipelines.cli import options, output
+
+if TYPE_CHECKING:
+    from evalhub_components.schema.verdict import BenchmarkTest, Verdict
+    from evalhub_pipelines.api import Run
+
+
+@click.command()
+@click.argument("run_dir", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.option("--config", metavar="SOURCE", help="eval.yaml, collection file or id with other criteria")
+@click.option(
+    "--output", "target", type=click.Path(path_type=Path), metavar="FILE", help="also write verdict.json here"
+)
+@options.catalog
+@options.output_format
+def judge(run_dir: Path, config: str | None, target: Path | None, catalog_dir: Path | None, form: str) -> None:
+    """compute the verdict of a run again from its results, and exit with its status"""
+    from evalhub_components import atomic
+    from evalhub_pipelines import api
+
+    verdict = api.judge(run_dir, config=config, catalog=catalog_dir)
+    if target is not None:
+        atomic.write_json(target, verdict.as_json())
+    if form == "table":
+        show(verdict)
+    else:
+        output.emit(verdict.as_json(), form)
+    exit_with(verdict)
+
+
+def show_run(run: Run, form: str) -> None:
+    """Print a run's verdict, and where everything it left is."""
+    from evalhub_components import atomic
+
+    publication = atomic.read_json(run.directory / "publication.json")
+    if form != "table":
+        value = {"run_directory": str(run.directory), "verdict": run.verdict.as_json(), "publication": publication}
+        output.emit(value, form)
+        return
+    show(run.verdict)
+    click.echo()
+    click.echo(f"report    {run.directory / 'report.md'}")
+    if publication["mlflow_run_id"]:
+        uri = publication["mlflow_tracking_uri"]
+        click.echo(f"mlflow    run {publication['mlflow_run_id']} of {uri}")
+        if uri.startswith("sqlite:"):
+            click.echo(f"          look at it: mlflow ui --backend-store-uri {uri}")
+    click.echo(f"evidence  {run.directory / 'evidence'} ({publication['evidence_digest']})")
+    click.echo(f"          judge it again: evalhub-kfp judge {run.directory}")
+    for warning in run.warnings:
+        click.echo(f"warning   {warning}")
+
+
+def show(verdict: Verdict) -> None:
+    """Print a verdict: a line a benchmark with its reason, then the decision."""
+    columns = ["#", "benchmark", "metric", ">score", ">normalised", ">threshold", ">weight", "result", "reason"]
+    output.table(columns, [_row(test) for test in verdict.benchmarks])
+    click.echo()
+    limited = " (limited: fewer examples than the collection asks for)" if verdict.limited else ""
+    click.secho(f"{verdict.verdict.upper()}{limited}", bold=True)
+    for reason in verdict.reasons:
+        click.echo(f"  {reason}")
+    if verdict.interval is not None and verdict.probability is not None:
+        low, high = verdict.interval
+        click.echo(
+            f"  score {verdict.score:.4f}, {verdict.confidence:.0%} bounds {low:.4f} to {high:.4f}, "
+            f"probability that the true score reaches {verdict.threshold:g}: {verdict.probability:.3f}"
+        )
+
+
+def _row(test: BenchmarkTest) -> list[Any]:
+    if test.score is None:
+        result = "error" if test.weight > 0 or test.required else "no score"
+    else:
+        result = "scored" if test.passed is None else "pass" if test.passed else "fail"
+    marks = ["required"] * test.required + ["advisory"] * (test.weight == 0 and not test.required)
+    return [
+        f"{test.benchmark_index:03d}",
+        f"{test.provider_id}/{test.benchmark_id}",
+        test.metric + (" (lower is better)" if test.lower_is_better else ""),
+        output.number(test.score),
+        output.number(test.normalized_score),
+        output.number(test.threshold) + (" norm." if test.threshold_source == "collection" else ""),
+        f"{test.weight:g}" + (f" {', '.join(marks)}" if marks else ""),
+        result,
+        test.reason,
+    ]
+
+
+def exit_with(verdict: Verdict) -> NoReturn:
+    """Exit with the status of a verdict."""
+    from evalhub_components import gate
+
+    raise SystemExit(int(gate.exit_status(verdict.verdict)))

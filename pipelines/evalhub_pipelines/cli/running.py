@@ -1,0 +1,83 @@
+"""`evalhub-kfp run`: the whole evaluation on this machine."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from evalhub_pipelines.cli import options, progress
+from evalhub_pipelines.cli.judging import exit_with, show_run
+from evalhub_pipelines.cli.planning import evaluation_of
+
+
+@click.command()
+@options.source
+@options.model
+@click.option("--name", help="name of this evaluation")
+@click.option("--output", type=click.Path(path_type=Path), default=Path("runs"), help="parent of the run directory")
+@click.option("--resume", type=click.Path(path_type=Path), metavar="RUN_DIR", help="go on with this run instead")
+@click.option("--accept-fingerprint", is_flag=True, help="resume although another model answers than before")
+@click.option("--engine", type=click.Choice(["process"]), default="process", help="what a benchmark runs in")
+@click.option("--jobs", type=click.IntRange(1), metavar="N", help="framework processes at once  [default: cores]")
+@click.option("--mlflow-uri", metavar="URI", help="tracking server  [default: $MLFLOW_TRACKING_URI, else mlflow.db]")
+@click.option("--no-mlflow", is_flag=True, help="do not log to MLflow")
+@click.option("--quiet", is_flag=True, help="no progress")
+@options.catalog
+@options.output_format
+def run(
+    source: str | None,
+    provider: str | None,
+    benchmarks: tuple[str, ...],
+    num_examples: int | None,
+    model_url: str | None,
+    model_name: str | None,
+    model_secret: str | None,
+    name: str | None,
+    output: Path,
+    resume: Path | None,
+    accept_fingerprint: bool,
+    engine: str,
+    jobs: int | None,
+    mlflow_uri: str | None,
+    no_mlflow: bool,
+    quiet: bool,
+    catalog_dir: Path | None,
+    form: str,
+) -> None:
+    """run an eval.yaml, a collection, or benchmarks of a provider, and exit with the verdict's status"""
+    tracking = None if no_mlflow else mlflow_uri or "default"
+    if resume is not None:
+        if source or provider or benchmarks:
+            raise click.UsageError("--resume goes on with a run as it was begun: give nothing else to evaluate")
+        with progress.shown(None, quiet) as listener:
+            from evalhub_pipelines import api
+
+            finished = api.resume(
+                resume,
+                accept_fingerprint=accept_fingerprint,
+                catalog=catalog_dir,
+                jobs=jobs,
+                mlflow_uri=tracking,
+                listener=listener,
+            )
+    else:
+        changes = {"name": name} if name else {}
+        model = options.model_keys(model_url, model_name, model_secret)
+        found = evaluation_of(source, provider, benchmarks, catalog_dir, model, changes)
+        with progress.shown(found.plan, quiet) as listener:
+            from evalhub_pipelines import api
+
+            finished = api.run(
+                found,
+                num_examples=num_examples,
+                catalog=catalog_dir,
+                output=output,
+                jobs=jobs,
+                mlflow_uri=tracking,
+                listener=listener,
+            )
+    sys.stderr.flush()
+    show_run(finished, form)
+    exit_with(finished.verdict)

@@ -1,0 +1,132 @@
+"""What is to be evaluated: an eval.yaml, a collection, or a few benchmarks, each resolved into a plan."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from evalhub_components.errors import EvalHubError, InvalidDocument, Problem
+from evalhub_components.schema.collection import Collection
+from evalhub_components.schema.evaluation import EvaluationConfig
+from evalhub_components.schema.plan import EvaluationPlan
+from evalhub_pipelines import bounded_yaml, documents, resolution
+from evalhub_pipelines.catalog import Catalog, load_collection
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A plan, and the eval.yaml it came from; `config` is None where no model was named."""
+
+    plan: EvaluationPlan
+    config: EvaluationConfig | None
+
+
+def of(
+    source: str | Path,
+    catalog: Catalog,
+    *,
+    model: Mapping[str, Any] | None = None,
+    environ: Mapping[str, str] | None = None,
+    changes: Mapping[str, Any] | None = None,
+) -> Evaluation:
+    """Return the evaluation of `source`: an eval.yaml, a collection file, or a collection's id.
+
+    Args:
+        source: a path that exists or ends in `.yaml`, else an id.
+        catalog: where ids are looked up.
+        model: keys of `model` that go before the document's own.
+        environ: for `${VAR}` in eval.yaml; the process's environment by default.
+        changes: top-level keys of eval.yaml that go before the document's own.
+
+    Raises:
+        InvalidDocument: with every problem.
+    """
+    path = Path(source)
+    if not (path.suffix in (".yaml", ".yml") or path.is_file()):
+        return _of_collection(catalog.collection(str(source)), catalog, model, changes)
+    data = bounded_yaml.read(path)
+    if isinstance(data, dict) and not {"model", "collection", "collection_id"} & data.keys():
+        return _of_collection(load_collection(path), catalog, model, changes)
+    data = bounded_yaml.substitute(data, os.environ if environ is None else environ, str(path))
+    if isinstance(data, dict):
+        data = {**data, **(changes or {})}
+        if model and isinstance(data.get("model", {}), dict):
+            data["model"] = {**data.get("model", {}), **model}
+    return of_config(documents.validate(data, EvaluationConfig, str(path)), catalog)
+
+
+def of_benchmarks(
+    provider_id: str,
+    benchmark_ids: Sequence[str],
+    catalog: Catalog,
+    *,
+    model: Mapping[str, Any] | None = None,
+    changes: Mapping[str, Any] | None = None,
+) -> Evaluation:
+    """Return the evaluation of some benchmarks of one provider, each with weight 1.
+
+    Raises:
+        InvalidDocument: with every problem.
+    """
+    entries = [{"id": benchmark_id, "provider_id": provider_id} for benchmark_id in benchmark_ids]
+    name = {**(changes or {})}.get("name") or provider_id
+    collection = documents.validate({"id": resolution.slug_text(name), "benchmarks": entries}, Collection, "arguments")
+    return _of_collection(collection, catalog, model, changes)
+
+
+def of_config(config: EvaluationConfig, catalog: Catalog) -> Evaluation:
+    """Return the evaluation of an eval.yaml that was read already.
+
+    Raises:
+        InvalidDocument: with every problem.
+    """
+    named = catalog.collection(config.collection.id) if config.collection else None
+    collection = resolution.collection_of(config, named)
+    return Evaluation(_resolved(collection, catalog, config), config)
+
+
+def _of_collection(
+    collection: Collection, catalog: Catalog, model: Mapping[str, Any] | None, changes: Mapping[str, Any] | None
+) -> Evaluation:
+    config = None
+    if model:
+        data = {**(changes or {}), "model": dict(model), "collection": {"id": collection.id}}
+        config = documents.validate(data, EvaluationConfig, "arguments")
+    return Evaluation(_resolved(collection, catalog, config), config)
+
+
+def _resolved(collection: Collection, catalog: Catalog, config: EvaluationConfig | None) -> EvaluationPlan:
+    providers = catalog.providers_of(collection)
+    unknown = dict.fromkeys(entry.provider_id for entry in collection.benchmarks if entry.provider_id not in providers)
+    if unknown:
+        known = catalog.provider_ids()
+        problems = [
+            Problem(f"collection {collection.id}", f"there is no provider {name!r}{documents.near(name, known)}")
+            for name in unknown
+        ]
+        raise InvalidDocument(problems)
+    if config is None:
+        return resolution.resolve(collection, providers)
+    return resolution.resolve(
+        collection,
+        providers,
+        pass_criteria=config.pass_criteria,
+        gate=config.gate,
+        execution=config.execution,
+        seed=config.seed,
+        hardware_config=config.hardware_config,
+    )
+
+
+def need_config(evaluation: Evaluation) -> EvaluationConfig:
+    """Return the evaluation's eval.yaml.
+
+    Raises:
+        EvalHubError: no model was named.
+    """
+    if evaluation.config is None:
+        raise EvalHubError("no model to evaluate (give --model-url and --model-name, or an eval.yaml with a model)")
+    return evaluation.config

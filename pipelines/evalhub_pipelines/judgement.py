@@ -1,0 +1,53 @@
+"""The verdict of a finished run, computed again, under the criteria it ran with or under others."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from evalhub_components.aggregate import run_directory, scoring
+from evalhub_components.schema.plan import BenchmarkTask, EvaluationPlan
+from evalhub_components.schema.verdict import Verdict
+
+_SAME_WORK = ("provider_id", "benchmark_id", "parameters", "num_examples", "num_few_shot", "seed")
+
+
+def judge(directory: Path, plan: EvaluationPlan | None = None) -> Verdict:
+    """Return the verdict of the run in `directory`; nothing is written.
+
+    Args:
+        directory: a run directory.
+        plan: other criteria. A benchmark of it is judged by the result of the same work in the run; one without such
+            a result counts as missing.
+
+    Raises:
+        EvalHubError: `directory` is no run.
+    """
+    run = run_directory.load(directory)
+    if plan is None:
+        return scoring.judge(run.plan, run.outcomes, num_examples=run.record.num_examples)
+    outcomes = _transferred(run.plan.tasks, run.outcomes, plan.tasks)
+    return scoring.judge(plan, outcomes, num_examples=run.record.num_examples)
+
+
+def _transferred(
+    old: list[BenchmarkTask], outcomes: Mapping[int, scoring.TaskOutcome], new: list[BenchmarkTask]
+) -> dict[int, scoring.TaskOutcome]:
+    """Return the outcomes under the indices and digests of `new`, each used once where work is listed twice."""
+    found: dict[int, scoring.TaskOutcome] = {}
+    unused = list(old)
+    for task in new:
+        match = next((t for t in unused if all(getattr(t, key) == getattr(task, key) for key in _SAME_WORK)), None)
+        if match is None:
+            # the same work under two criteria: one result serves both
+            match = next((t for t in old if all(getattr(t, key) == getattr(task, key) for key in _SAME_WORK)), None)
+        else:
+            unused.remove(match)
+        outcome = outcomes.get(match.index) if match is not None else None
+        if match is None or outcome is None:
+            continue
+        results = outcome.results
+        if results.task_digest == match.digest():
+            results = results.model_copy(update={"benchmark_index": task.index, "task_digest": task.digest()})
+        found[task.index] = scoring.TaskOutcome(results, outcome.samples)
+    return found
