@@ -21,7 +21,8 @@ demo: $(READY) ## run the quickstart collection against the demo model on this m
 	@tests/demo.sh
 
 test: $(READY) ## run the test suite
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	EVALHUB_LM_EVAL_PYTHON="$$($(BIN)/evalhub-kfp providers install lm_evaluation_harness | cut -d' ' -f2)" \
+	  $(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(READY) ## check style and types
 	$(BIN)/ruff check .

@@ -99,6 +99,7 @@ class JobSpec:
         work_dir: empty folder for this benchmark's scratch files, removed afterwards.
         raw_dir: folder for the framework's own files; they are kept byte for byte.
         test_data: folder with the benchmark's external data, None when it has none.
+        callback_url, exports: EvalHub's; there is nothing to call and nowhere to push to while a benchmark runs.
     """
 
     id: str
@@ -120,6 +121,7 @@ class JobSpec:
     experiment_name: str | None = None
     tags: tuple[dict[str, str], ...] = ()
     callback_url: str = ""
+    exports: None = None
 
 
 @dataclass(frozen=True)
@@ -156,7 +158,7 @@ class OCIArtifactResult:
     reference: str
 
 
-@dataclass(frozen=True)
+@dataclass
 class JobResults:
     """What a benchmark came to.
 
@@ -211,7 +213,9 @@ class JobStatusUpdate:
     status: JobStatus | None = None
     progress: float | None = None
     current_step: str | None = None
+    error: ErrorInfo | None = None
     error_message: MessageInfo | None = None
+    error_details: dict[str, Any] | None = None
     warning_message: MessageInfo | None = None
 
 
@@ -219,7 +223,7 @@ class MLflowCallbacks(ABC):
     """EvalHub's `callbacks.mlflow`."""
 
     @abstractmethod
-    def save(self, results: JobResults, job_spec: JobSpec | None = None) -> str | None:
+    def save(self, results: JobResults, job_spec: JobSpec | None = None, artifacts: Any = None) -> str | None:
         """Answer None: `aggregate` makes the MLflow run later, of what the adapter returns."""
 
 
@@ -242,7 +246,10 @@ class JobCallbacks(ABC):
 
 
 class FrameworkAdapter(ABC):
-    """A provider's adapter."""
+    """A provider's adapter; the harness makes it without arguments, those it takes are EvalHub's."""
+
+    def __init__(self, settings: Any = None, job_spec_path: str | None = None) -> None:
+        super().__init__()
 
     @abstractmethod
     def run_benchmark_job(self, config: JobSpec, callbacks: JobCallbacks) -> JobResults:

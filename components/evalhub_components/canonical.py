@@ -11,14 +11,12 @@ import json
 import math
 from typing import Any
 
-_MAX_INTEGER = 2**53
-
 
 def dumps(value: Any) -> bytes:
     """Return the canonical JSON of `value` as UTF-8, without a trailing newline.
 
     Raises:
-        ValueError: for NaN, infinity, an integer beyond 2^53, a key that is no string, or a type JSON does not have.
+        ValueError: for NaN, infinity, an integer that no double holds, a key that is no string, or a type JSON has not.
     """
     parts: list[str] = []
     _write(value, parts)
@@ -36,9 +34,7 @@ def _write(value: Any, parts: list[str]) -> None:
     elif isinstance(value, str):
         parts.append(json.dumps(value, ensure_ascii=False))
     elif isinstance(value, int):
-        if abs(value) > _MAX_INTEGER:
-            raise ValueError(f"{value} cannot be kept exactly in JSON (integers end at 2^53)")
-        parts.append(str(int(value)))
+        parts.append(_integer(value))
     elif isinstance(value, float):
         parts.append(_number(value))
     elif isinstance(value, list | tuple):
@@ -61,6 +57,15 @@ def _write(value: Any, parts: list[str]) -> None:
         parts.append("}")
     else:
         raise ValueError(f"{type(value).__name__} is not a JSON type")
+
+
+def _integer(value: int) -> str:
+    if abs(value) < 2**53:
+        return str(int(value))
+    # a float such as 1e20 is written with all its digits, and so read as an integer: it must be written alike again
+    if abs(value) >= 10**21 or (text := _number(float(value))) != str(int(value)):
+        raise ValueError("an integer beyond 2^53 cannot be kept exactly in JSON")
+    return text
 
 
 def _number(value: float) -> str:

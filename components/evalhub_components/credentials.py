@@ -6,13 +6,18 @@ import os
 from pathlib import Path
 
 from evalhub_components.adapter import ModelCredentials
+from evalhub_components.errors import EvalHubError
 
 MODEL_SECRET = "EVALHUB_MODEL_SECRET"
 """Environment variable that names the secret's folder: one file a key, as Kubernetes mounts it."""
 
 
 def read() -> ModelCredentials:
-    """Return the credentials in the folder that `EVALHUB_MODEL_SECRET` names; empty without one."""
+    """Return the credentials in the folder that `EVALHUB_MODEL_SECRET` names; empty without one.
+
+    Raises:
+        EvalHubError: one of them can be no credential; the message does not show it.
+    """
     folder = os.environ.get(MODEL_SECRET)
     if not folder:
         return ModelCredentials()
@@ -25,4 +30,10 @@ def read() -> ModelCredentials:
 
 
 def _value(path: Path) -> str | None:
-    return (path.read_text("utf-8").strip() or None) if path.is_file() else None
+    if not path.is_file():
+        return None
+    value = path.read_bytes().strip()
+    # what else there is in it cannot be sent in a header, and an error about that would quote it
+    if not all(0x20 <= byte < 0x7F for byte in value):
+        raise EvalHubError(f"{path}: must be one line of printable ASCII")
+    return value.decode("ascii") or None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -11,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from evalhub_components import __version__
+
+_METADATA = re.compile(r"(?P<package>.+?)-(?P<version>\d[^-]*)(?:\.dist-info|(?:-py[\d.]+)?\.egg-info)")
 
 
 def capture() -> dict[str, Any]:
@@ -41,10 +44,8 @@ def installed_packages() -> dict[str, str]:
         if not os.path.isdir(entry):
             continue
         for name in os.listdir(entry):
-            stem, dot, kind = name.rpartition(".")
-            package, dash, version = stem.rpartition("-")
-            if dot and dash and kind in ("dist-info", "egg-info"):
-                found.setdefault(package.replace("_", "-").lower(), version)
+            if match := _METADATA.fullmatch(name):
+                found.setdefault(re.sub(r"[-_.]+", "-", match["package"]).lower(), match["version"])
     return dict(sorted(found.items()))
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import os
 import re
 import urllib.parse
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +20,14 @@ _SHORTEST = 6  # a shorter value is no secret, and replacing it would damage ord
 
 
 class Redaction:
-    """Replaces the given secrets, as written and as JSON, URL or base64 write them; counts what it replaced."""
+    """Replaces the given secrets, as written and as Python, JSON, URL or base64 write them; counts what it replaced."""
 
     def __init__(self, secrets: Iterable[str | None]) -> None:
         forms: set[str] = set()
         for secret in secrets:
             if secret and len(secret) >= _SHORTEST:
-                forms |= {secret, json.dumps(secret)[1:-1], urllib.parse.quote(secret, safe="")}
-                forms.add(base64.b64encode(secret.encode()).decode().rstrip("="))
+                forms |= {secret, repr(secret)[1:-1], json.dumps(secret)[1:-1], urllib.parse.quote(secret, safe="")}
+                forms.update(_base64(secret.encode()))
         # the longest first: a form may contain another
         ordered = sorted(forms, key=len, reverse=True)
         self._text = re.compile("|".join(map(re.escape, ordered))) if ordered else None
@@ -55,17 +56,27 @@ class Redaction:
         return value
 
     def tree(self, folder: Path) -> None:
-        """Rewrite every file under `folder` that holds a secret; the others are not touched."""
+        """Rewrite every file under `folder` that holds a secret, and rename what bears one; the rest is not touched."""
         if self._bytes is None:
             return
-        for parent, _, names in os.walk(folder):
+        for parent, folders, names in os.walk(folder, topdown=False):
             for name in names:
                 path = Path(parent) / name
                 if not path.is_symlink() and path.is_file():
-                    self._file(path)
-                shown = self.text(name)
-                if shown != name:
-                    path.rename(path.with_name(shown))
+                    with contextlib.suppress(FileNotFoundError):  # some frameworks clean up in the background
+                        self._file(path)
+            for name in [*names, *folders]:
+                self._rename(Path(parent) / name)
+
+    def _rename(self, path: Path) -> None:
+        shown = self.text(path.name)
+        if shown == path.name:
+            return
+        target, number = path.with_name(shown), 1
+        while target.exists():
+            number += 1
+            target = path.with_name(f"{shown}.{number}")
+        path.rename(target)
 
     def _file(self, path: Path) -> None:
         assert self._bytes is not None
@@ -96,3 +107,14 @@ class Redaction:
                     return True
                 tail = chunk[-self._longest :]
         return False
+
+
+def _base64(secret: bytes) -> Iterator[str]:
+    """Yield what base64 makes of `secret` wherever in a longer text it stands: at each place in a group of three."""
+    for before in range(3):
+        encoded = base64.b64encode(bytes(before) + secret).decode()
+        # characters at the ends carry bits of the neighbours too
+        certain = encoded[(8 * before + 5) // 6 : 8 * (before + len(secret)) // 6]
+        if len(certain) >= _SHORTEST:
+            yield certain
+            yield certain.translate(str.maketrans("+/", "-_"))

@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from evalhub_components.errors import EvalHubError
 from evalhub_components.schema.evaluation import EvaluationConfig
 from evalhub_components.schema.plan import EvaluationPlan
 from evalhub_components.schema.verdict import Verdict
 from evalhub_pipelines import evaluation, judgement, local
 from evalhub_pipelines.catalog import Catalog
+from evalhub_pipelines.processes import Listener
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,12 @@ class Run:
 
 def rows(verdict: Verdict) -> list[dict[str, Any]]:
     """Return one plain dictionary a benchmark of `verdict`, as `pandas.DataFrame` takes them."""
-    return [test.as_json() for test in verdict.benchmarks]
+    found = []
+    for test in verdict.benchmarks:
+        row = test.as_json()
+        low, high = row.pop("range")
+        found.append({**row, "range_low": low, "range_high": high})
+    return found
 
 
 def plan(source: str | Path | EvaluationConfig, *, catalog: Path | None = None) -> EvaluationPlan:
@@ -61,7 +68,7 @@ def run(
     output: Path | str = "runs",
     jobs: int | None = None,
     mlflow_uri: str | None = "default",
-    listener: local.Listener = lambda _: None,
+    listener: Listener = lambda _: None,
 ) -> Run:
     """Run an evaluation on this machine and return its verdict.
 
@@ -83,6 +90,8 @@ def run(
     where = Catalog.of(catalog)
     found = source if isinstance(source, evaluation.Evaluation) else _evaluation(source, where, model)
     config = evaluation.need_config(found)
+    if num_examples is not None and num_examples < 1:
+        raise EvalHubError(f"num_examples: must be at least 1, got {num_examples}")
     finished = local.run(
         found.plan,
         config.model,
@@ -93,7 +102,10 @@ def run(
         num_examples=num_examples or config.num_examples,
         experiment=config.experiment,
     )
-    return Run(finished.directory, finished.verdict, finished.warnings)
+    warnings = list(finished.warnings)
+    if config.exports and config.exports.oci:
+        warnings.append(f"exports.oci: not yet supported: the evidence is in {finished.directory / 'evidence'} only")
+    return Run(finished.directory, finished.verdict, warnings)
 
 
 def resume(
@@ -103,7 +115,7 @@ def resume(
     catalog: Path | None = None,
     jobs: int | None = None,
     mlflow_uri: str | None = "default",
-    listener: local.Listener = lambda _: None,
+    listener: Listener = lambda _: None,
 ) -> Run:
     """Go on with an interrupted run: only what has no completed result runs again.
 
@@ -159,7 +171,7 @@ def _options(
     output: Path | str,
     jobs: int | None,
     mlflow_uri: str | None,
-    listener: local.Listener,
+    listener: Listener,
     *,
     required: bool = False,
     accept_fingerprint: bool = False,

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
+from evalhub_components import canonical
 from evalhub_components.errors import InvalidDocument, Problem
 
 MAX_BYTES = 2_000_000
@@ -82,9 +83,9 @@ def parse(text: str, where: str) -> Any:
         data = _PlainLoader("").construct_document(node)
     except yaml.YAMLError as error:
         raise refusal(where, f"is not plain YAML data: {_complaint(error)}") from None
-    except (ValueError, TypeError, LookupError, AttributeError) as error:
-        # what PyYAML's constructors raise on a value that its explicit tag does not fit, such as `!!int x`
-        raise refusal(where, f"is not plain YAML data: a value does not fit its tag ({error})") from None
+    except (ValueError, TypeError, LookupError, AttributeError):
+        # what PyYAML's constructors raise on `!!int x`, `!!bool maybe`, `!!timestamp x` or a number of 5000 digits
+        raise refusal(where, "is not plain YAML data: a value cannot be read as its type (quote it)") from None
     problems = list(_foreign_values(data, where))
     if problems:
         raise InvalidDocument(problems)
@@ -214,8 +215,8 @@ def _foreign_values(value: Any, where: str, path: str = "") -> Iterator[Problem]
             yield from _foreign_values(item, where, f"{path}[{position}]")
     elif isinstance(value, float) and not math.isfinite(value):
         yield Problem(_place(where, path), f"must be a finite number, got {value}")
-    elif isinstance(value, int) and abs(value) >= 2**53:
-        yield Problem(_place(where, path), "must be an integer below 2^53 (quote it)")
+    elif isinstance(value, int) and not _is_exact(value):
+        yield Problem(_place(where, path), "is an integer that JSON cannot keep exactly (quote it)")
     elif value is not None and not isinstance(value, str | int | float | bool):
         what = f"must be text, a number, a list or a mapping, got {kind(value)}"
         yield Problem(_place(where, path), what)
@@ -235,6 +236,14 @@ def _is_text(value: str) -> bool:
     try:
         value.encode("utf-8")
     except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _is_exact(value: int) -> bool:
+    try:
+        canonical.dumps(value)
+    except ValueError:
         return False
     return True
 

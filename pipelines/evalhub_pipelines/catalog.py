@@ -29,18 +29,25 @@ class Catalog:
 
     @classmethod
     def of(cls, directory: Path | None = None) -> Catalog:
-        """Return the built-in catalogue, with `directory` (holding `collections/`, `providers/`) over it."""
-        return cls((directory, built_in()) if directory else (built_in(),))
+        """Return the built-in catalogue, with `directory` (holding `collections/`, `providers/`) over it.
+
+        Raises:
+            InvalidDocument: `directory` is no folder.
+        """
+        if directory is None:
+            return cls((built_in(),))
+        if not directory.is_dir():
+            what = "is no folder (name one that holds collections/ or providers/)"
+            raise InvalidDocument([Problem(str(directory), what)])
+        return cls((directory, built_in()))
 
     def collection_ids(self) -> list[str]:
         """Return the ids of all collections, sorted."""
-        return sorted({path.stem for root in self.roots for path in (root / "collections").glob("*.yaml")})
+        return sorted(self._collection_files())
 
     def provider_ids(self) -> list[str]:
         """Return the ids of all providers, sorted."""
-        return sorted(
-            {path.parent.name for root in self.roots for path in (root / "providers").glob("*/provider.yaml")}
-        )
+        return sorted(self._provider_folders())
 
     def collection(self, collection_id: str) -> Collection:
         """Return a collection.
@@ -48,11 +55,10 @@ class Catalog:
         Raises:
             InvalidDocument: there is none with this id, or its file has problems.
         """
-        for root in self.roots:
-            path = root / "collections" / f"{collection_id}.yaml"
-            if path.parent == root / "collections" and path.is_file():
-                return load_collection(path)
-        hint = documents.near(collection_id, self.collection_ids())
+        files = self._collection_files()
+        if collection_id in files:
+            return load_collection(files[collection_id])
+        hint = documents.near(collection_id, files)
         raise InvalidDocument([Problem(f"collection {collection_id!r}", f"there is no such collection{hint}")])
 
     def provider_directory(self, provider_id: str) -> Path:
@@ -61,12 +67,18 @@ class Catalog:
         Raises:
             InvalidDocument: there is none with this id.
         """
-        for root in self.roots:
-            folder = root / "providers" / provider_id
-            if folder.parent == root / "providers" and (folder / "provider.yaml").is_file():
-                return folder
-        hint = documents.near(provider_id, self.provider_ids())
+        folders = self._provider_folders()
+        if provider_id in folders:
+            return folders[provider_id]
+        hint = documents.near(provider_id, folders)
         raise InvalidDocument([Problem(f"provider {provider_id!r}", f"there is no such provider{hint}")])
+
+    def _collection_files(self) -> dict[str, Path]:
+        return {path.stem: path for root in reversed(self.roots) for path in (root / "collections").glob("*.yaml")}
+
+    def _provider_folders(self) -> dict[str, Path]:
+        files = (path for root in reversed(self.roots) for path in (root / "providers").glob("*/provider.yaml"))
+        return {path.parent.name: path.parent for path in files}
 
     def provider(self, provider_id: str) -> Provider:
         """Return a provider.
@@ -82,19 +94,23 @@ class Catalog:
         return provider
 
     def providers_of(self, collection: Collection) -> Mapping[str, Provider]:
-        """Return the providers that a collection names, by id; one it names in vain is left to `plan.resolve`.
+        """Return the providers that a collection names, by id.
+
+        For one that it names in vain the nearest is there instead, so that resolution can suggest it.
 
         Raises:
             InvalidDocument: with the problems of every provider file.
         """
         found: dict[str, Provider] = {}
         problems: list[Problem] = []
-        for provider_id in dict.fromkeys(entry.provider_id for entry in collection.benchmarks):
-            if provider_id in self.provider_ids():
-                try:
-                    found[provider_id] = self.provider(provider_id)
-                except InvalidDocument as error:
-                    problems += error.problems
+        known = self.provider_ids()
+        named = [entry.provider_id for entry in collection.benchmarks]
+        wanted = [name if name in known else documents.nearest(name, known) for name in named]
+        for provider_id in filter(None, dict.fromkeys(wanted)):
+            try:
+                found[provider_id] = self.provider(provider_id)
+            except InvalidDocument as error:
+                problems += error.problems
         if problems:
             raise InvalidDocument(problems)
         return found

@@ -9,12 +9,14 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import AliasChoices, BaseModel, ValidationError
 
 from evalhub_components.errors import InvalidDocument, Problem
 from evalhub_pipelines.bounded_yaml import join_path, kind, read, refusal
 
 Model = TypeVar("Model", bound=BaseModel)
+
+MAX_PROBLEMS = 100
 
 
 def load(path: Path, model: type[Model], *, defaults: Mapping[str, Any] | None = None) -> Model:
@@ -43,21 +45,30 @@ def validate(data: Any, model: type[Model], where: str) -> Model:
     try:
         return model.model_validate(data)
     except ValidationError as error:
-        raise InvalidDocument(sorted({_problem(detail, data, model, where) for detail in error.errors()})) from None
+        details = error.errors()
+        problems = sorted({_problem(detail, data, model, where) for detail in details[:MAX_PROBLEMS]})
+        if len(details) > MAX_PROBLEMS:
+            problems.append(Problem(where, f"has {len(details) - MAX_PROBLEMS} more problems like these"))
+        raise InvalidDocument(problems) from None
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """Return the known name that `name` is probably a misspelling of."""
+    return next(iter(difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)), None)
 
 
 def near(name: str, known: Iterable[str]) -> str:
     """Return ` (did you mean 'x'?)` for the known name nearest to `name`, or an empty string."""
-    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
-    return f" (did you mean {close[0]!r}?)" if close else ""
+    close = nearest(name, known)
+    return f" (did you mean {close!r}?)" if close else ""
 
 
 _MESSAGES = {
     "missing": "is missing",
-    "greater_than_equal": "must be >= {ge:g}",
-    "greater_than": "must be > {gt:g}",
-    "less_than_equal": "must be <= {le:g}",
-    "less_than": "must be < {lt:g}",
+    "greater_than_equal": "must be >= {ge:.12g}",
+    "greater_than": "must be > {gt:.12g}",
+    "less_than_equal": "must be <= {le:.12g}",
+    "less_than": "must be < {lt:.12g}",
     "string_type": "must be text",
     "int_type": "must be a whole number",
     "int_parsing": "must be a whole number",
@@ -68,9 +79,11 @@ _MESSAGES = {
     "bool_type": "must be true or false",
     "bool_parsing": "must be true or false",
     "list_type": "must be a list",
+    "tuple_type": "must be a list",
     "dict_type": "must be a mapping of keys",
     "model_type": "must be a mapping of keys",
     "literal_error": "must be {expected}",
+    "string_pattern_mismatch": "must match {pattern}",
     "too_short": "must have at least {min_length} item(s)",
     "string_too_short": "must not be empty",
     "string_too_long": "must have at most {max_length} characters",
@@ -95,27 +108,44 @@ def _problem(detail: Any, data: Any, model: type[BaseModel], where: str) -> Prob
     for name in names:
         path = f"{path}[{name}]" if isinstance(name, int) else join_path(path, name)
     if detail["type"] == "extra_forbidden":
-        known = _keys_at(model, names[:-1])
-        what = f"unknown key{near(str(names[-1]), known)}"
+        what = _unknown(str(names[-1]), _keys_at(model, names[:-1]))
     elif detail["type"] == "value_error":
         what = str(detail["ctx"]["error"])
     else:
         template = _MESSAGES.get(detail["type"])
         what = template.format(**detail.get("ctx", {})) if template else detail["msg"]
+        if detail["type"] == "string_type" and isinstance(detail["input"], int | float):
+            what += " (put it in quotes)"
         if detail["type"] != "missing":
             what += f", got {_shown(detail['input'])}"
     return Problem(f"{where}: {path}" if path else where, what)
 
 
-def _keys_at(model: type[BaseModel], names: list[str | int]) -> list[str]:
-    """Return the keys a document may have at the place that `names` lead to."""
+def _unknown(key: str, keys: Mapping[str, str]) -> str:
+    if key in keys:
+        return f"says the same as {keys[key]!r} (keep one)"
+    return f"unknown key{near(key, keys)}"
+
+
+def _keys_at(model: type[BaseModel], names: list[str | int]) -> dict[str, str]:
+    """Return the keys a document may have at the place that `names` lead to, each with the name it goes by here."""
     current: type[BaseModel] | None = model
     for name in names:
         if isinstance(name, int) or current is None:
             continue
-        field = current.model_fields.get(name)
+        field = current.model_fields.get(_names(current).get(str(name), ""))
         current = _model_in(field.annotation) if field else None
-    return list(current.model_fields) if current else []
+    return _names(current) if current else {}
+
+
+def _names(model: type[BaseModel]) -> dict[str, str]:
+    """Return the field's name for every key that a `model` accepts, aliases included."""
+    names: dict[str, str] = {}
+    for name, field in model.model_fields.items():
+        alias = field.validation_alias
+        keys = [str(choice) for choice in alias.choices] if isinstance(alias, AliasChoices) else [alias or name]
+        names.update(dict.fromkeys(map(str, keys), name))
+    return names
 
 
 def _model_in(annotation: Any) -> type[BaseModel] | None:

@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib import metadata
 from pathlib import Path
 
 import evalhub_components
@@ -39,11 +40,11 @@ def python_of(provider: Path, announce: Callable[[str], None] = lambda _: None) 
     if not requirements.is_file():
         return Path(sys.executable)
     folder = environment_of(provider)
-    with _locked(folder.with_name(folder.name + ".lock")):
+    with _locked(folder.with_name(folder.name + ".lock")) as lock:
         if not is_ready(folder):
             announce(f"making the environment of {provider.name} (once)")
             shutil.rmtree(folder, ignore_errors=True)
-            _make(folder, requirements)
+            _make(folder, requirements, lock)
     return folder / "bin" / "python"
 
 
@@ -61,7 +62,7 @@ def is_ready(folder: Path) -> bool:
         recorded = json.loads((folder / _MARKER).read_text("utf-8"))
     except (OSError, ValueError):
         return False
-    return os.access(folder / "bin" / "python", os.X_OK) and set(recorded) <= set(_packages(folder))
+    return os.access(folder / "bin" / "python", os.X_OK) and set(recorded) <= set(_installed(folder))
 
 
 def is_installed(provider: Path) -> bool:
@@ -80,25 +81,40 @@ def components_path() -> Path:
     if not link.exists():
         folder.mkdir(parents=True, exist_ok=True)
         fresh = folder / f".{os.getpid()}"
+        fresh.unlink(missing_ok=True)
         fresh.symlink_to(source)
         fresh.replace(link)
     return folder
 
 
-def _make(folder: Path, requirements: Path) -> None:
+def _make(folder: Path, requirements: Path, lock: int) -> None:
     uv = _uv()
     environ = dict(os.environ)
-    # uv reads no configuration of pip, so a wheel folder that the machine offers would be missed
-    environ.setdefault("UV_FIND_LINKS", environ.get("PIP_FIND_LINKS", ""))
+    if "PIP_FIND_LINKS" in environ:
+        # uv reads no configuration of pip, so a wheel folder that the machine offers would be missed
+        environ.setdefault("UV_FIND_LINKS", environ["PIP_FIND_LINKS"])
     environ.pop("VIRTUAL_ENV", None)
-    _call([uv, "venv", "--quiet", "--python", sys.executable, str(folder)], environ, requirements)
     python = str(folder / "bin" / "python")
-    _call([uv, "pip", "install", "--quiet", "--python", python, "-r", str(requirements)], environ, requirements)
-    atomic.write_json(folder / _MARKER, _packages(folder))
+    # where hashes are given they must be given for everything: such a list is complete, or its author learns it here
+    own = [] if "--hash=" in requirements.read_text("utf-8") else _own_requirements()
+    for command in (
+        ["venv", "--python", sys.executable, str(folder)],
+        ["pip", "install", "--python", python, "-r", str(requirements), *own],
+    ):
+        _call([uv, "--quiet", *command], environ, requirements, lock)
+    atomic.write_json(folder / _MARKER, _installed(folder))
 
 
-def _call(command: list[str], environ: dict[str, str], requirements: Path) -> None:
-    done = subprocess.run(command, env=environ, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+def _own_requirements() -> list[str]:
+    """Return what `evalhub_components` itself needs beside a framework."""
+    return [name for name in metadata.requires("evalhub-kfp") or [] if "extra ==" not in name]
+
+
+def _call(command: list[str], environ: dict[str, str], requirements: Path, lock: int) -> None:
+    # it holds the lock too: should this program be killed, nobody begins anew before it has ended
+    done = subprocess.run(
+        command, env=environ, stdin=subprocess.DEVNULL, capture_output=True, text=True, pass_fds=(lock,)
+    )
     if done.returncode == 0:
         return
     said = " ".join(done.stderr.split())
@@ -120,13 +136,15 @@ def _uv() -> str:
         return found
 
 
-def _packages(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.glob("lib/python*/site-packages/*.dist-info"))
+def _installed(folder: Path) -> list[str]:
+    """Return the names in the environment's package folder: packages, modules and their records."""
+    found = (path.name for path in folder.glob("lib/python*/site-packages/*"))
+    return sorted(name for name in found if name != "__pycache__")
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def _locked(path: Path) -> Iterator[int]:
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+        yield file.fileno()

@@ -18,9 +18,10 @@ from evalhub_pipelines.catalog import Catalog, load_collection
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A plan, and the eval.yaml it came from; `config` is None where no model was named."""
+    """A plan, the collection it was resolved from, and the eval.yaml; `config` is None where no model was named."""
 
     plan: EvaluationPlan
+    collection: Collection
     config: EvaluationConfig | None
 
 
@@ -83,9 +84,21 @@ def of_config(config: EvaluationConfig, catalog: Catalog) -> Evaluation:
     Raises:
         InvalidDocument: with every problem.
     """
+    _refuse(config)
     named = catalog.collection(config.collection.id) if config.collection else None
     collection = resolution.collection_of(config, named)
-    return Evaluation(_resolved(collection, catalog, config), config)
+    return Evaluation(_resolved(collection, catalog, config), collection, config)
+
+
+def _refuse(config: EvaluationConfig) -> None:
+    """Refuse what no adapter is handed yet: without it something else would be measured than was asked for."""
+    problems = []
+    if config.model.parameters:
+        problems.append(Problem("model.parameters", "not yet supported (give them as parameters of the benchmarks)"))
+    if config.judge is not None:
+        problems.append(Problem("judge", "not yet supported (remove it; no provider here asks a judge)"))
+    if problems:
+        raise InvalidDocument(problems)
 
 
 def _of_collection(
@@ -95,7 +108,7 @@ def _of_collection(
     if model:
         data = {**(changes or {}), "model": dict(model), "collection": {"id": collection.id}}
         config = documents.validate(data, EvaluationConfig, "arguments")
-    return Evaluation(_resolved(collection, catalog, config), config)
+    return Evaluation(_resolved(collection, catalog, config), collection, config)
 
 
 def _resolved(collection: Collection, catalog: Catalog, config: EvaluationConfig | None) -> EvaluationPlan:

@@ -25,9 +25,10 @@ def judge(directory: Path, plan: EvaluationPlan | None = None) -> Verdict:
     """
     run = run_directory.load(directory)
     if plan is None:
-        return scoring.judge(run.plan, run.outcomes, num_examples=run.record.num_examples)
+        return run.judge()
     outcomes = _transferred(run.plan.tasks, run.outcomes, plan.tasks)
-    return scoring.judge(plan, outcomes, num_examples=run.record.num_examples)
+    cancelled = run.record.state == "cancelled"
+    return scoring.judge(plan, outcomes, num_examples=run.record.num_examples, cancelled=cancelled)
 
 
 def _transferred(

@@ -2,44 +2,28 @@
 
 from __future__ import annotations
 
-import json
-import logging
+import contextlib
 import os
 import re
 import secrets
-import signal
-import subprocess
-import sys
-import tempfile
-import threading
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from pydantic import ValidationError
 
 from evalhub_components import __version__, atomic
-from evalhub_components.aggregate import run_directory
-from evalhub_components.credentials import MODEL_SECRET
+from evalhub_components.aggregate import layout, run_directory
 from evalhub_components.errors import Cancelled, EvalHubError
 from evalhub_components.schema.evaluation import ExperimentConfig, ModelConfig
 from evalhub_components.schema.plan import BenchmarkTask, EvaluationPlan, TaskRequest, effective_examples, task_key
-from evalhub_components.schema.provider import Provider
 from evalhub_components.schema.results import BenchmarkResults
 from evalhub_components.schema.run import Fingerprint, RunRecord, job_id
 from evalhub_components.schema.verdict import Verdict
-from evalhub_pipelines import directories, environments, run_lock
+from evalhub_pipelines import directories, processes, run_lock, steps
 from evalhub_pipelines.catalog import Catalog
-
-logger = logging.getLogger(__name__)
-
-Listener = Callable[[dict[str, Any]], None]
-_SENSITIVE = re.compile(
-    r"TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIAL|API_?KEY|ACCESS_KEY|_KEY$|^MLFLOW_|^AWS_|^DOCKER_|^KUBE", re.IGNORECASE
-)
+from evalhub_pipelines.processes import Command, Listener, Pool, Work
 
 
 @dataclass(frozen=True)
@@ -89,11 +73,14 @@ def run(
         EvalHubError: the model does not answer, an environment cannot be made, or nothing could be judged.
         Cancelled: interrupted; the run directory can be resumed.
     """
-    _refuse_test_data(plan)
+    _check(plan, options)
     secret = _secret(model.auth.secret_ref if model.auth else None)
-    options.listener({"event": "stage", "stage": "fingerprint"})
-    fingerprint = _fingerprint(model.url, model.name, secret)
-    commands = _commands(plan, catalog, options)
+    try:
+        options.listener({"event": "stage", "stage": "fingerprint"})
+        fingerprint = steps.fingerprint(model.url, model.name, secret)
+        commands = _commands(plan.tasks, catalog, options)
+    except KeyboardInterrupt:
+        raise Cancelled("cancelled before the first benchmark; nothing was kept") from None
     digest = plan.header.digest()
     started = datetime.now(UTC)
     record = RunRecord(
@@ -116,12 +103,16 @@ def run(
         completed_at=None,
     )
     directory = options.output.resolve() / record.run_id
-    directory.mkdir(parents=True)
-    with run_lock.held(directory):
+    try:
+        directory.mkdir(parents=True)
+    except OSError as error:
+        raise EvalHubError(f"{directory}: cannot be made ({error.strerror}; choose another --output)") from None
+    with run_lock.held(directory) as lock:
         atomic.write_json(directory / "plan.json", plan.as_json())
         atomic.write_json(directory / "fingerprint.json", fingerprint.as_json())
         atomic.write_json(directory / "run.json", record.as_json())
-        return _execute(directory, plan, record, fingerprint, secret, commands, options, plan.tasks)
+        work = Work(directory, record, fingerprint, secret, plan.header.execution.retries)
+        return _execute(plan, plan.tasks, work, commands, options, lock)
 
 
 def resume(directory: Path, catalog: Catalog, options: Options) -> Finished:
@@ -132,28 +123,39 @@ def resume(directory: Path, catalog: Catalog, options: Options) -> Finished:
         Cancelled: interrupted again.
     """
     directory = directory.resolve()
-    loaded = run_directory.load(directory)
-    with run_lock.held(directory):
-        record, plan, before = loaded.record, loaded.plan, loaded.fingerprint
+    run_directory.load(directory)  # a folder that is no run gets no lock file
+    with run_lock.held(directory) as lock:
+        loaded = run_directory.load(directory)
+        record, plan = loaded.record, loaded.plan
+        _check(plan, options)
         secret = _secret(record.model_secret)
-        options.listener({"event": "stage", "stage": "fingerprint"})
-        now = _fingerprint(record.model_url, record.model_name, secret)
-        if before is not None and now.digest() != before.digest():
-            if not options.accept_fingerprint:
-                what = "serves another model" if now.identity != before.identity else "answers otherwise"
-                raise EvalHubError(
-                    f"{directory}: {record.model_url} {what} than when the run began "
-                    "(start a new run, or mix the results knowingly with --accept-fingerprint)"
-                )
-            now = before
-        atomic.write_json(directory / "fingerprint.json", now.as_json())
-        left = [task for task in plan.tasks if not _is_done(directory, task, record, now)]
-        commands = _commands(plan, catalog, options) if left else {}
+        try:
+            options.listener({"event": "stage", "stage": "fingerprint"})
+            fingerprint = _same_model(loaded, steps.fingerprint(record.model_url, record.model_name, secret), options)
+            left = remaining(loaded, fingerprint)
+            commands = _commands(left, catalog, options)
+        except KeyboardInterrupt:
+            raise Cancelled(f"{directory}: cancelled; it is as it was before") from None
+        for task in left:
+            # whatever happens now, an old result must not pass for a new one
+            (directory / "benchmarks" / task.slug / "results.json").unlink(missing_ok=True)
         record = record.model_copy(update={"state": "running", "completed_at": None})
+        atomic.write_json(directory / "fingerprint.json", fingerprint.as_json())
         atomic.write_json(directory / "run.json", record.as_json())
-        done = len(plan.tasks) - len(left)
-        options.listener({"event": "resumed", "kept": done, "left": len(left)})
-        return _execute(directory, plan, record, now, secret, commands, options, left)
+        options.listener({"event": "resumed", "kept": len(plan.tasks) - len(left), "left": len(left)})
+        work = Work(directory, record, fingerprint, secret, plan.header.execution.retries)
+        return _execute(plan, left, work, commands, options, lock)
+
+
+def remaining(run: run_directory.LoadedRun, fingerprint: Fingerprint | None = None) -> list[BenchmarkTask]:
+    """Return the benchmarks that a resumed run would run: all without a completed result of exactly the same work.
+
+    Args:
+        run: the run.
+        fingerprint: of the model that answers now; by default the one that answered when the run began.
+    """
+    model = fingerprint or run.fingerprint
+    return [task for task in run.plan.tasks if not (model and _is_done(run, task, model))]
 
 
 def batches(plan: EvaluationPlan, tasks: Sequence[BenchmarkTask]) -> list[list[BenchmarkTask]]:
@@ -166,250 +168,99 @@ def batches(plan: EvaluationPlan, tasks: Sequence[BenchmarkTask]) -> list[list[B
     return list(groups.values())
 
 
-@dataclass
-class _Pool:
-    """The processes that run, so that an interruption can end them."""
-
-    stopping: threading.Event = field(default_factory=threading.Event)
-    processes: set[subprocess.Popen[str]] = field(default_factory=set)
-    lock: threading.Lock = field(default_factory=threading.Lock)
-
-    def stop(self) -> None:
-        self.stopping.set()
-        with self.lock:
-            running = list(self.processes)
-        for process in running:
-            process.terminate()
-        for process in running:
-            try:
-                process.wait(10)
-            except subprocess.TimeoutExpired:
-                process.kill()
-
-
 def _execute(
-    directory: Path,
     plan: EvaluationPlan,
-    record: RunRecord,
-    fingerprint: Fingerprint,
-    secret: Path | None,
-    commands: dict[str, _Command],
-    options: Options,
     tasks: Sequence[BenchmarkTask],
+    work: Work,
+    commands: dict[str, Command],
+    options: Options,
+    lock: int,
 ) -> Finished:
-    pool = _Pool()
+    directory = work.directory
     jobs = options.jobs or plan.header.execution.max_parallel or os.cpu_count() or 1
-    previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        with ThreadPoolExecutor(max_workers=jobs) as executor:
-            try:
-                futures = [
-                    executor.submit(
-                        _run_batch, directory, plan, record, fingerprint, secret, commands, options, batch, pool
-                    )
-                    for batch in batches(plan, tasks)
-                ]
-                for future in wait(futures).done:
-                    future.result()
-            except KeyboardInterrupt:
-                pool.stop()
-                raise
+        Pool(work, commands, options.listener).run(batches(plan, tasks), jobs)
         options.listener({"event": "stage", "stage": "aggregate"})
-        warnings = _aggregate(directory, plan, record, options)
+        warnings = steps.aggregate(
+            directory,
+            plan,
+            work.record,
+            mlflow_uri=options.mlflow_uri,
+            mlflow_required=options.mlflow_required,
+            lock=lock,
+        )
     except KeyboardInterrupt:
-        atomic.write_json(directory / "run.json", record.model_copy(update={"state": "cancelled"}).as_json())
+        atomic.write_json(directory / "run.json", work.record.model_copy(update={"state": "cancelled"}).as_json())
         raise Cancelled(
-            f"{directory}: cancelled; finished benchmarks are kept (go on with --resume {directory})"
+            f"{directory}: cancelled; finished benchmarks are kept (go on with: evalhub-kfp run --resume {directory})"
         ) from None
-    finally:
-        signal.signal(signal.SIGTERM, previous)
+    except EvalHubError as error:
+        with contextlib.suppress(OSError):
+            atomic.write_json(directory / "run.json", work.record.model_copy(update={"state": "failed"}).as_json())
+        raise EvalHubError(
+            f"{error}\n{directory}: finished benchmarks are kept (go on with: evalhub-kfp run --resume {directory})"
+        ) from None
     verdict = Verdict.model_validate(atomic.read_json(directory / "verdict.json"))
     return Finished(directory, verdict, warnings)
 
 
-@dataclass(frozen=True)
-class _Command:
-    """How a provider's benchmark step is started."""
+def _commands(tasks: Sequence[BenchmarkTask], catalog: Catalog, options: Options) -> dict[str, Command]:
+    """Return how each provider of `tasks` is started, making the environments that are missing."""
 
-    argv: list[str]
-    environ: dict[str, str]
+    def announce(sentence: str) -> None:
+        options.listener({"event": "stage", "stage": "environment", "message": sentence})
 
-
-def _commands(plan: EvaluationPlan, catalog: Catalog, options: Options) -> dict[str, _Command]:
-    """Return how each provider of the plan is started, making the environments that are missing."""
-    found = {}
-    for provider_id in dict.fromkeys(task.provider_id for task in plan.tasks):
-        folder = catalog.provider_directory(provider_id)
-        provider = catalog.provider(provider_id)
-        if not (folder / "adapter.py").is_file() and not _local_command(provider):
-            raise EvalHubError(f"{folder}: has neither adapter.py nor runtime.local.command, so it cannot run here")
-
-        def announce(sentence: str) -> None:
-            options.listener({"event": "stage", "stage": "environment", "message": sentence})
-
-        argv = _local_command(provider)
-        if not argv:
-            argv = [str(environments.python_of(folder, announce)), "-m", "evalhub_components.benchmark"]
-        environ = {key: value for key, value in os.environ.items() if not _SENSITIVE.search(key)}
-        for name in ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "EVALHUB_SECRETS", MODEL_SECRET):
-            environ.pop(name, None)
-        environ |= {
-            "PYTHONPATH": str(environments.components_path()),
-            "PYTHONNOUSERSITE": "1",
-            "PYDANTIC_DISABLE_PLUGINS": "1",
-            "EVALHUB_PROVIDER_DIR": str(folder.resolve()),
-            "EVALHUB_LIFELINE": "stdin",
-        }
-        environ |= {
-            variable.name: variable.value for variable in (provider.runtime.local.env if provider.runtime.local else [])
-        }
-        found[provider_id] = _Command(argv, environ)
-    return found
+    return {
+        name: processes.command_of(catalog.provider(name), catalog.provider_directory(name), announce)
+        for name in dict.fromkeys(task.provider_id for task in tasks)
+    }
 
 
-def _local_command(provider: Provider) -> list[str]:
-    command = provider.runtime.local.command if provider.runtime.local else None
-    return command.split() if isinstance(command, str) else list(command or [])
+def _same_model(run: run_directory.LoadedRun, now: Fingerprint, options: Options) -> Fingerprint:
+    """Return the fingerprint to go on with.
 
-
-def _run_batch(
-    directory: Path,
-    plan: EvaluationPlan,
-    record: RunRecord,
-    fingerprint: Fingerprint,
-    secret: Path | None,
-    commands: dict[str, _Command],
-    options: Options,
-    tasks: Sequence[BenchmarkTask],
-    pool: _Pool,
-) -> None:
-    """Run one start of a framework; a process that dies is started again for what it left undone."""
-    command = commands[tasks[0].provider_id]
-    left = list(tasks)
-    for _ in range(plan.header.execution.retries + 1):
-        if pool.stopping.is_set():
-            return
-        with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
-            json.dump([task.as_json() for task in left], file)
-            file.flush()
-            argv = [
-                *command.argv,
-                *("--task", f"@{file.name}"),
-                *("--model-url", record.model_url),
-                *("--model-name", record.model_name),
-                *("--job-id", record.job_id),
-                *("--fingerprint", fingerprint.digest()),
-                *("--num-examples", str(record.num_examples or 0)),
-                *("--results", str(directory / "benchmarks")),
-            ]
-            environ = command.environ | ({MODEL_SECRET: str(secret)} if secret else {})
-            said = _follow(argv, environ, options.listener, pool)
-        left = [task for task in left if not (directory / "benchmarks" / task.slug / "results.json").is_file()]
-        if not left or pool.stopping.is_set():
-            return
-        logger.warning("task=%s status=died left=%d %s", tasks[0].provider_id, len(left), said)
-    for task in left:
-        reason = f"its process died: {said}" if said else "its process died"
-        options.listener(
-            {"event": "finished", "index": task.index, "slug": task.slug, "status": "missing", "reason": reason}
+    Raises:
+        EvalHubError: another model answers than when the run began, and nobody accepted that.
+    """
+    before = run.fingerprint
+    if before is None or now.digest() == before.digest():
+        return now
+    if not options.accept_fingerprint:
+        what = "serves another model" if now.identity != before.identity else "answers otherwise"
+        raise EvalHubError(
+            f"{run.path}: {run.record.model_url} {what} than when the run began "
+            "(start a new run, or mix the results knowingly with --accept-fingerprint)"
         )
-
-
-def _follow(argv: list[str], environ: dict[str, str], listener: Listener, pool: _Pool) -> str:
-    """Run a benchmark step, pass its events on, and return the end of what it said on standard error."""
-    with tempfile.TemporaryFile("w+", errors="replace") as errors:
-        with pool.lock:
-            if pool.stopping.is_set():
-                return ""
-            try:
-                # a session of its own: Ctrl-C at the terminal is for this program, which ends its children in order
-                process = subprocess.Popen(
-                    argv,
-                    env=environ,
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    stderr=errors,
-                    text=True,
-                    start_new_session=True,
-                )
-            except OSError as error:
-                raise EvalHubError(f"{argv[0]}: cannot be started ({error.strerror})") from None
-            pool.processes.add(process)
-        assert process.stdout is not None
-        for line in process.stdout:
-            try:
-                event = json.loads(line)
-            except ValueError:
-                continue  # a provider's own command may print what it likes
-            if isinstance(event, dict) and "event" in event:
-                listener(event)
-        process.wait()
-        with pool.lock:
-            pool.processes.discard(process)
-        if process.stdin:
-            process.stdin.close()
-        errors.seek(0)
-        return " ".join(errors.read()[-500:].split()) if process.returncode else ""
-
-
-def _aggregate(directory: Path, plan: EvaluationPlan, record: RunRecord, options: Options) -> list[str]:
-    """Judge, keep evidence and log; return what could not be published."""
-    argv = [
-        *(sys.executable, "-m", "evalhub_components.aggregate"),
-        *("--header", json.dumps(plan.header.as_json())),
-        *("--run", json.dumps(record.as_json())),
-        *("--fingerprint", str(directory / "fingerprint.json")),
-        *("--results", str(directory / "benchmarks")),
-        *("--output", str(directory)),
-    ]
-    if options.mlflow_uri:
-        argv += ["--mlflow-uri", options.mlflow_uri, *(["--mlflow-required"] if options.mlflow_required else [])]
-    done = _step(argv, dict(os.environ))
-    if done.returncode:
-        raise EvalHubError(done.stderr.strip()[-2000:] or f"aggregate exited with {done.returncode}")
-    published = atomic.read_json(directory / "publication.json")
-    return list(published.get("warnings", []))
-
-
-def _fingerprint(url: str, name: str, secret: Path | None) -> Fingerprint:
-    with tempfile.TemporaryDirectory() as folder:
-        output = Path(folder) / "fingerprint.json"
-        argv = [
-            *(sys.executable, "-m", "evalhub_components.fingerprint"),
-            *("--model-url", url, "--model-name", name, "--output", str(output)),
-        ]
-        environ = dict(os.environ) | ({MODEL_SECRET: str(secret)} if secret else {})
-        done = _step(argv, environ)
-        if done.returncode:
-            raise EvalHubError(done.stderr.strip()[-2000:] or f"fingerprint exited with {done.returncode}")
-        return Fingerprint.model_validate(atomic.read_json(output))
-
-
-def _step(argv: list[str], environ: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    environ = environ | {"PYDANTIC_DISABLE_PLUGINS": "1"}
-    return subprocess.run(argv, env=environ, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    return before
 
 
 def _secret(name: str | None) -> Path | None:
     return directories.secret(name, "model.auth.secret_ref") if name else None
 
 
-def _is_done(directory: Path, task: BenchmarkTask, record: RunRecord, fingerprint: Fingerprint) -> bool:
+def _is_done(run: run_directory.LoadedRun, task: BenchmarkTask, model: Fingerprint) -> bool:
     """Return whether a completed result answers exactly what would be asked now."""
-    folder = directory / "benchmarks" / task.slug
+    folder = run.path / "benchmarks" / task.slug
     try:
         request = TaskRequest.model_validate_json((folder / "task.json").read_bytes())
         found = BenchmarkResults.model_validate_json((folder / "results.json").read_bytes())
     except (OSError, ValidationError):
         return False
-    examples = effective_examples(task, record.num_examples)
-    key = task_key(task.digest(), examples, request.test_data_digest, record.model_name, fingerprint.digest())
+    examples = effective_examples(task, run.record.num_examples)
+    key = task_key(task.digest(), examples, request.test_data_digest, run.record.model_name, model.digest())
     return found.status == "completed" and request.task_key == key
 
 
-def _refuse_test_data(plan: EvaluationPlan) -> None:
+def _check(plan: EvaluationPlan, options: Options) -> None:
+    """Refuse what would fail only after the benchmarks were paid for."""
+    layout.require_libraries()
     for task in plan.tasks:
         if task.test_data_ref is not None:
             raise EvalHubError(
                 f"{task.benchmark_id}: test_data_ref is not yet supported by local runs (use local data)"
             )
+    if options.mlflow_uri and re.search(r"://[^/\s@]*:[^/\s@]+@", options.mlflow_uri):
+        # it would be in the argv of a process, which everybody on the machine can read
+        raise EvalHubError(
+            "the MLflow address: must hold no password (set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD)"
+        )

@@ -145,21 +145,26 @@ def collection_of(config: EvaluationConfig, collection: Collection | None) -> Co
     for position, override in enumerate(config.collection.benchmarks):
         where = f"collection.benchmarks[{position}]"
         name = override.get("id", override.get("benchmark_id"))
+        if not isinstance(name, str):
+            problems.append(Problem(f"{where}.id", f"must name a benchmark of collection {collection.id}"))
+            continue
         provider = override.get("provider_id")
         target = next(
             (i for i in unused if entries[i]["id"] == name and provider in (None, entries[i]["provider_id"])), None
         )
         if target is None:
-            hint = near(str(name), [entry["id"] for entry in entries])
-            problems.append(Problem(where, f"collection {collection.id} has no (further) benchmark {name!r}{hint}"))
+            known = [entry["id"] for entry in entries]
+            what = f"further benchmark {name!r}" if name in known else f"benchmark {name!r}{near(name, known)}"
+            problems.append(Problem(where, f"collection {collection.id} has no {what}"))
             continue
         unused.remove(target)
         merged = {**entries[target], **{key: value for key, value in override.items() if key != "benchmark_id"}}
-        merged["parameters"] = {**entries[target].get("parameters", {}), **(override.get("parameters") or {})}
+        own = override.get("parameters") or {}
+        merged["parameters"] = {**entries[target].get("parameters", {}), **own} if isinstance(own, dict) else own
         try:
             validate(merged, BenchmarkConfig, where)
         except InvalidDocument as error:
-            problems += error.problems
+            problems += [Problem(p.where.replace(f"{where}: ", f"{where}."), p.what) for p in error.problems]
         entries[target] = merged
     if problems:
         raise InvalidDocument(problems)
@@ -172,8 +177,8 @@ def slug(index: int, benchmark_id: str) -> str:
 
 
 def slug_text(text: str) -> str:
-    """Return `text` in lower case with everything outside `[a-z0-9.-]` as `-`."""
-    return re.sub(r"[^a-z0-9.-]", "-", text.lower()).strip("-.") or "x"
+    """Return `text` in lower case with everything outside `[a-z0-9.-]` as `-`, at most 60 characters."""
+    return re.sub(r"[^a-z0-9.-]", "-", text.lower()).strip("-.")[:60].rstrip("-.") or "x"
 
 
 def _benchmark(
@@ -186,7 +191,7 @@ def _benchmark(
         return None
     benchmark = provider.benchmark(entry.id)
     if benchmark is None:
-        hint = near(entry.id, [b.id for b in provider.benchmarks])
+        hint = near(entry.id, [name for b in provider.benchmarks for name in (b.id, *b.aliases)])
         problems.append(Problem(f"{where}.id", f"provider {provider.id} has no benchmark {entry.id!r}{hint}"))
     return benchmark
 
@@ -203,9 +208,10 @@ def _primary_score(
     named = own or default
     assert named is not None
     inherited = default if default is not None and default.metric == named.metric else PrimaryScore(metric=named.metric)
-    if benchmark.metrics and named.metric not in benchmark.metrics and default != named:
-        hint = near(named.metric, benchmark.metrics)
-        what = f"{benchmark.id} has no metric {named.metric!r}{hint or ': ' + ', '.join(benchmark.metrics)}"
+    known = {*benchmark.metrics, *([default.metric] if default else [])}
+    if benchmark.metrics and named.metric not in known:
+        hint = near(named.metric, sorted(known)) or f" (it has {', '.join(sorted(known))})"
+        what = f"{benchmark.id} has no metric {named.metric!r}{hint}"
         problems.append(Problem(f"{where}.primary_score.metric", what))
         return None
     merged = _merged(PrimaryScore, named, inherited)
@@ -238,7 +244,7 @@ def _threshold(
         return None
     low, high = score.range
     if not low - TOLERANCE <= found.value <= high + TOLERANCE:
-        hint = f"; percent? declare range: [0, {100:g}]" if (low, high) == (0.0, 1.0) and found.value <= 100 else ""
+        hint = "; percent? declare range: [0, 100]" if (low, high) == (0, 1) and 1 < found.value <= 100 else ""
         what = f"must be within the range [{low:g}, {high:g}] of {score.metric}, got {found.value:g}{hint}"
         problems.append(Problem(f"{where}.pass_criteria.threshold", what))
     return found

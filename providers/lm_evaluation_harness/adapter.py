@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import lm_eval_process
-from evalhub_components.adapter import FrameworkAdapter, JobCallbacks, JobResults, JobSpec
-from evalhub_components.errors import EvalHubError
 from lm_eval_ledger import Ledger, Tally, follow
 from lm_eval_parameters import ModelType, Parameters, parse
+
+from evalhub_components.adapter import FrameworkAdapter, JobCallbacks, JobResults, JobSpec
+from evalhub_components.errors import EvalHubError
 
 if TYPE_CHECKING:
     from lm_eval_tasks import LoadedTasks, TaskLibrary
@@ -119,8 +120,8 @@ class LMEvaluationHarnessAdapter(FrameworkAdapter):
         if model_type == "local-chat-completions":
             if not loaded.only_generates:
                 raise EvalHubError(
-                    f"{config.benchmark_id}: parameters.model_type: it compares log-likelihoods, which chat completions "
-                    "do not give (use local-completions)"
+                    f"{config.benchmark_id}: parameters.model_type: it compares log-likelihoods, which chat "
+                    "completions do not give (use local-completions)"
                 )
             if benchmark.apply_chat_template is False:
                 raise EvalHubError(
@@ -130,14 +131,12 @@ class LMEvaluationHarnessAdapter(FrameworkAdapter):
         return benchmark
 
     @staticmethod
-    def _evaluate(
-        group: Sequence[_Benchmark], ledger: Ledger
-    ) -> list[tuple[_Benchmark, JobResults | EvalHubError]]:
+    def _evaluate(group: Sequence[_Benchmark], ledger: Ledger) -> list[tuple[_Benchmark, JobResults | EvalHubError]]:
         """Run benchmarks with equal settings in one call of lm-eval."""
         from lm_eval.evaluator import simple_evaluate
         from lm_eval.tasks import TaskManager
+        from lm_eval_connection import connect
         from lm_eval_endpoint import Endpoint
-        from lm_eval_model import connect
 
         first = group[0]
         seed = first.config.seed % 2**32  # numpy takes no more

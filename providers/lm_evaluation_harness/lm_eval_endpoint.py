@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from evalhub_components.adapter import JobSpec
 from lm_eval_process import ca_bundle
+
+from evalhub_components.adapter import JobSpec
 
 PROBE_SECONDS = 30
 

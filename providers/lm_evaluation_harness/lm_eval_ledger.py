@@ -155,8 +155,8 @@ class Ledger:
 def follow(task: Any, tally: Tally, ledger: Ledger, seed: Callable[[], None]) -> None:
     """Make a task count its requests in `tally` and leave failed examples out of its metrics.
 
-    lm-eval has no notion of a failed example. It asks a task for its requests, lets it filter the answers, and walks
-    through its documents to score them: the last two are shown only what has been answered.
+    lm-eval has no notion of a failed example. It asks a task for its requests, lets it filter the answers, and then
+    walks through its documents to score them: that walk leaves the failed ones out.
 
     Args:
         task: lm-eval's task, changed in place.
@@ -177,21 +177,14 @@ def follow(task: Any, tally: Tally, ledger: Ledger, seed: Callable[[], None]) ->
         ledger.report()
         ledger.enter(tally.benchmark_index, "post_processing")
         seed()
-        kept = [instance for instance in task.instances if example_of(instance) not in tally.failed]
-        if not kept:
+        if all(example_of(instance) in tally.failed for instance in task.instances):
             tally.unscorable = name
-        if tally.lost:
-            # the other benchmarks go on, so this one goes through the motions without a metric
-            for instance in task.instances:
-                instance.filtered_resps = {"none": None}
-            task.process_results = lambda document, results: {}
-            return None
-        task._instances = kept
         return filters()
 
     def doc_iterator(**options: Any) -> Any:
+        # a lost benchmark shows nothing: what stands for its missing answers is not fit to be scored
         for number, document in documents(**options):
-            if tally.lost or (name, number) not in tally.failed:
+            if not tally.lost and (name, number) not in tally.failed:
                 yield number, document
 
     task.build_all_requests = build_all_requests

@@ -100,4 +100,5 @@ def _unknown(key: str) -> str:
     if key in _ELSEWHERE:
         return _ELSEWHERE[key]
     near = difflib.get_close_matches(key, Parameters.model_fields, n=1)
-    return f"unknown key (did you mean {near[0]}?)" if near else f"unknown key (known: {', '.join(Parameters.model_fields)})"
+    hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(Parameters.model_fields)}"
+    return f"unknown key ({hint})"

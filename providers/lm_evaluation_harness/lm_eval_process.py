@@ -20,6 +20,8 @@ _SETTINGS = {
     "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
     "TOKENIZERS_PARALLELISM": "false",
+    # it misses PyTorch, which tokenizers do without
+    "TRANSFORMERS_VERBOSITY": "error",
 }
 
 

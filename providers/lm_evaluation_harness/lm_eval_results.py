@@ -10,10 +10,10 @@ from typing import Any
 
 from lm_eval.api.metrics import mean
 from lm_eval.utils import handle_non_serializable, hash_string, sanitize_list
+from lm_eval_tasks import LoadedTasks
 
 from evalhub_components.adapter import EvaluationResult
 from evalhub_components.schema.results import Sample
-from lm_eval_tasks import LoadedTasks
 
 _BY_NAME = ("results", "groups", "group_subtasks", "configs", "versions", "n-shot", "higher_is_better", "n-samples")
 
@@ -26,8 +26,8 @@ def extract(evaluation: Mapping[str, Any], loaded: LoadedTasks) -> dict[str, Any
             part[key] = {name: value for name, value in part[key].items() if name in loaded.names}
     # as lm-eval's command line computes them
     part["task_hashes"] = {
-        name: hash_string("".join(sample["doc_hash"] + sample["prompt_hash"] + sample["target_hash"] for sample in samples))
-        for name, samples in part["samples"].items()
+        name: hash_string("".join(one["doc_hash"] + one["prompt_hash"] + one["target_hash"] for one in logged))
+        for name, logged in part["samples"].items()
     }
     return part
 

@@ -17,9 +17,9 @@ from lm_eval.tasks import TaskManager
 from lm_eval.tasks._factory import TaskFactory
 from lm_eval.tasks._index import Entry, Kind
 from lm_eval.tasks._yaml_loader import load_yaml
+from lm_eval_parameters import Parameters
 
 from evalhub_components.errors import EvalHubError
-from lm_eval_parameters import Parameters
 
 SHIPPED = Path(__file__).parent / "tasks"
 LOCAL_BUILDERS = frozenset({"json", "csv", "parquet", "arrow", "text", "xml"})
@@ -113,7 +113,7 @@ class TaskLibrary:
     def _check_known(benchmark_id: str, name: str, manager: TaskManager, folder: Path | None) -> None:
         entry = manager.task_index.get(name)
         if entry is None:
-            near = difflib.get_close_matches(name, manager.all_tasks, n=3)
+            near = difflib.get_close_matches(name, manager.all_tasks, n=3, cutoff=0.8)
             hint = f"did you mean {', '.join(near)}?" if near else "no task has a similar name"
             unreadable = "".join(f"; {problem}" for problem in _unreadable(folder))
             raise EvalHubError(f"{benchmark_id}: lm-eval has no task {name!r} ({hint}{unreadable})")
@@ -160,11 +160,11 @@ class _DataFiles:
                     with path.open("rb") as file:
                         self.digests[name] = f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
                 return [str(path.resolve()) for path in found]
-        where = " or ".join(map(str, folders)) or "any folder: give the entry a test_data_ref, or write an absolute path"
+        where = " or ".join(map(str, folders)) or "any folder (a test_data_ref, or an absolute path)"
         raise EvalHubError(f"{self._benchmark_id}: data file {pattern!r} of its task is not in {where}")
 
 
-class _LocalFactory(TaskFactory):
+class _LocalFactory(TaskFactory):  # type: ignore[misc]  # lm-eval has no types
     """lm-eval's factory, which would look for relative data files in the working directory."""
 
     def __init__(self, metadata: Mapping[str, Any], files: _DataFiles) -> None:

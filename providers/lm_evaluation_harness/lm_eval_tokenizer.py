@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 
 from lm_eval.utils import RemoteTokenizer
-
 from lm_eval_endpoint import Endpoint
 
 

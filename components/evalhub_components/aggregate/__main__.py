@@ -21,7 +21,8 @@ from evalhub_components.schema.run import RunRecord
 def main(arguments: Sequence[str] | None = None) -> int:
     """Judge and publish a run; return 0 when both were done, whatever the verdict."""
     options = _parser().parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s %(message)s", stream=sys.stderr)
+    logging.basicConfig(format="%(levelname)s %(name)s %(message)s", stream=sys.stderr)
+    logging.getLogger("evalhub_components").setLevel(logging.INFO)
     try:
         header = parse(PlanHeader, _json(options.header, "--header"), "--header")
         record = parse(RunRecord, _json(options.run, "--run"), "--run")

@@ -29,6 +29,7 @@ def aggregate(output: Path, *, mlflow_uri: str | None = None, mlflow_required: b
         EvalHubError: the run cannot be judged, or its evidence not be written.
         TrackingUnavailable, MissingExtra: MLflow did not work and is required; everything else is in place.
     """
+    output = output.absolute()
     run, verdict = _judge(output)
     built = evidence.build(run, verdict)
     publication = Publication(evidence_digest=built.digest, evidence_reference=str(output / "evidence"))
@@ -37,9 +38,11 @@ def aggregate(output: Path, *, mlflow_uri: str | None = None, mlflow_required: b
         publication, refusal = _track(run, verdict, publication, mlflow_uri)
     atomic.write_json(output / "publication.json", publication.as_json())
     atomic.write_text(output / "report.md", report.render(run, verdict, publication))
-    _LOG.info("run=%s verdict=%s evidence=%s", run.record.run_id, verdict.verdict, built.digest)
     if refusal and mlflow_required:
         raise refusal
+    for warning in publication.warnings:
+        _LOG.warning("run=%s %s", run.record.run_id, warning)
+    _LOG.info("run=%s verdict=%s evidence=%s", run.record.run_id, verdict.verdict, built.digest)
     return verdict
 
 
@@ -80,7 +83,6 @@ def _track(
     except (TrackingUnavailable, MissingExtra) as error:
         atomic.write_json(spool, {"tracking_uri": tracking.redacted(uri), **content.as_json()})
         warning = f"{error}; what would have been logged is in {_SPOOL}"
-        _LOG.warning("run=%s %s", run.record.run_id, warning)
         return publication.model_copy(update={"warnings": [*publication.warnings, warning]}), error
     spool.unlink(missing_ok=True)
     where = {

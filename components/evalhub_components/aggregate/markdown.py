@@ -5,17 +5,18 @@ from __future__ import annotations
 import re
 import unicodedata
 
-_HTML = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 # what Markdown's dialects give a meaning; an underscore inside a word (truthfulqa_mc2) has none
 _MARKUP = re.compile(r"[\\`*{}\[\]|~#$]|:(?=//)|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
-_BLOCK_START = re.compile(r"^(\d*)([-+.)=])")
+# a tag starts with a letter or / ! ?; a comparison (0.3 < 0.5) stays as it is
+_TAG_START = re.compile(r"<(?![\s=\d]|$)")
+_BLOCK_START = re.compile(r"^(\d*)(?=>|[-+.)](?:\s|$))")
 
 
 def prose(text: str, width: int) -> str:
     """Return `text` on one line, cut to `width` characters, every mark of Markdown and HTML disarmed."""
     plain = cut(one_line(text), width)
-    escaped = _MARKUP.sub(r"\\\g<0>", "".join(_HTML.get(character, character) for character in plain))
-    return _BLOCK_START.sub(r"\1\\\2", escaped)
+    text_only = _TAG_START.sub("&lt;", plain.replace("&", "&amp;"))
+    return _BLOCK_START.sub(r"\1\\", _MARKUP.sub(r"\\\g<0>", text_only))
 
 
 def code(text: str, width: int) -> str:

@@ -222,7 +222,8 @@ def _where(run: LoadedRun, publication: Publication | None) -> list[str]:
     lines.append(f"- judge it again: {_command('evalhub-kfp', 'judge', directory)}")
     if publication.evidence_digest:
         place = code(publication.evidence_reference or "", 300)
-        lines.append(f"- evidence {code(publication.evidence_digest, 80)} in {place}")
+        lines.append(f"- evidence {code(publication.evidence_digest, 80)}")
+        lines.append(f"- it is in {place}, an OCI image layout, and was not pushed to a registry")
         image = f"oci:{run.path / 'evidence'}:run-{run.record.run_id}"
         lines.append(f"- its index: {_command('skopeo', 'inspect', '--raw', image)}")
     if publication.mlflow_run_id:

@@ -30,6 +30,7 @@ _WRITERS = 6
 _METRICS_PER_BATCH = 1000
 _TAGS_PER_BATCH = 100
 _LOCK_SECONDS = 120
+_DATASET_ATTEMPTS = 5
 
 
 class Tracked(NamedTuple):
@@ -51,6 +52,8 @@ def send(recording: Recording, uri: str) -> Tracked:
         os.environ.setdefault(name, value)
     if find_spec("mlflow") is None:
         raise MissingExtra("mlflow", "logging to MLflow")
+    # it reports every retry; what came of them is reported here
+    logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
     try:
         return _Sender(recording, _client(uri), uri).send()
     except EvalHubError:
@@ -158,10 +161,18 @@ class _Sender:
 
     def _log_dataset(self, run_id: str, dataset: DatasetRecording) -> None:
         from mlflow.entities import Dataset, DatasetInput, InputTag
+        from mlflow.exceptions import MlflowException
 
         data = Dataset(name=dataset.name, digest=dataset.digest, source_type="evalhub", source=dataset.source)
         tags = [InputTag("mlflow.data.context", "evaluation")]
-        self._client.log_inputs(run_id, datasets=[DatasetInput(data, tags)])
+        for attempt in range(1, _DATASET_ATTEMPTS + 1):
+            try:
+                self._client.log_inputs(run_id, datasets=[DatasetInput(data, tags)])
+                return
+            except MlflowException as error:
+                # two writers that meet both insert the data set, and MLflow refuses the second; then it is there
+                if attempt == _DATASET_ATTEMPTS or "constraint" not in str(error).lower():
+                    raise
 
 
 def _client(uri: str) -> MlflowClient:

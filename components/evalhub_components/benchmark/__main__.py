@@ -8,12 +8,12 @@ import logging
 import os
 import signal
 import sys
+from collections import Counter
 from pathlib import Path
 
-from pydantic import ValidationError
-
-from evalhub_components.benchmark.harness import Harness, Settings, Terminated, stdout_report
-from evalhub_components.errors import EvalHubError
+from evalhub_components.benchmark.harness import Harness, stdout_report
+from evalhub_components.benchmark.settings import Settings, Terminated
+from evalhub_components.errors import EvalHubError, ExitStatus
 from evalhub_components.schema.plan import BenchmarkTask
 
 
@@ -30,9 +30,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--results", type=Path, required=True, help="folder that gets one folder a benchmark")
     arguments = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(levelname)s %(message)s")
-    stopping: list[str] = []
+    stopping: list[signal.Signals] = []
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda received, _frame: stopping.append(signal.Signals(received).name))
+        signal.signal(number, lambda received, _frame: stopping.append(signal.Signals(received)))
     try:
         settings = Settings(
             model_url=arguments.model_url.rstrip("/"),
@@ -49,21 +49,30 @@ def main(argv: list[str] | None = None) -> int:
         tasks = _tasks(arguments.task)
         harness = Harness(settings, stdout_report)
         harness.run(tasks)
-    except Terminated as signal_name:
-        print(f"stopped by {signal_name}; finished benchmarks are kept", file=sys.stderr)
-        return 128 + signal.SIGTERM
+    except Terminated as end:
+        print(f"stopped by {end}; finished benchmarks are kept", file=sys.stderr)
+        return end.status
     except EvalHubError as error:
         print(error, file=sys.stderr)
         return error.exit_status
+    except OSError as error:
+        print(f"{error.filename or arguments.results}: {error.strerror}", file=sys.stderr)
+        return ExitStatus.ERROR
     return 0
 
 
 def _tasks(argument: str) -> list[BenchmarkTask]:
-    text = Path(argument[1:]).read_text("utf-8") if argument.startswith("@") else argument
     try:
-        return [BenchmarkTask.model_validate(item) for item in json.loads(text)]
-    except (ValueError, TypeError, ValidationError) as error:
+        text = Path(argument[1:]).read_text("utf-8") if argument.startswith("@") else argument
+        tasks = [BenchmarkTask.model_validate(item) for item in json.loads(text)]
+    except (ValueError, TypeError) as error:
         raise EvalHubError(f"--task: must be a JSON list of benchmark tasks ({error})") from None
+    if not tasks:
+        raise EvalHubError("--task: must be a JSON list of benchmark tasks (it is empty)")
+    for index, times in Counter(task.index for task in tasks).items():
+        if times > 1:
+            raise EvalHubError(f"--task: index {index} is used twice (every task has its own)")
+    return tasks
 
 
 def _adapter_file() -> Path:

@@ -5,18 +5,21 @@ Forked, not started anew: the interpreter and pydantic are there already, which 
 
 from __future__ import annotations
 
+import ctypes
 import dataclasses
 import importlib.util
 import inspect
+import io
 import json
 import os
 import shutil
 import signal
 import sys
+import threading
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NamedTuple
 
 from evalhub_components import atomic, canonical
 from evalhub_components.adapter import (
@@ -31,72 +34,107 @@ from evalhub_components.adapter import (
 )
 
 PENDING = "pending: published with the evidence of the run"
+_PR_SET_PDEATHSIG = 1
 
 
-def fork(adapter_file: Path, specs: Sequence[JobSpec], log: Path) -> tuple[int, int]:
-    """Start a child that runs `specs`; return its process id (also its group's) and the pipe its events come through."""
+class Forked(NamedTuple):
+    """A child.
+
+    Attributes:
+        pid: its process id, and its process group's.
+        events: the pipe that brings its events.
+        go_ahead: the pipe through which it gets a byte whenever it may start its next benchmark.
+    """
+
+    pid: int
+    events: int
+    go_ahead: int
+
+
+def fork(adapter_file: Path, specs: Sequence[JobSpec], log: Path) -> Forked:
+    """Start a child that runs `specs`."""
     reading, writing = os.pipe()
+    waiting, go_ahead = os.pipe()
     sys.stdout.flush()
     sys.stderr.flush()
+    harness = os.getpid()
     pid = os.fork()
     if pid:
         os.close(writing)
-        return pid, reading
-    os.close(reading)
-    _main(adapter_file, specs, log, writing)
+        os.close(waiting)
+        return Forked(pid, reading, go_ahead)
+    status = 1
+    try:
+        os.close(reading)
+        os.close(go_ahead)
+        _separate(harness)
+        _log_to(log)
+        status = _run(adapter_file, specs, log, _Pipe(writing), waiting)
+    finally:
+        # whatever happened: the rest of the harness is not for this process to run
+        os._exit(status)
 
 
-def _main(adapter_file: Path, specs: Sequence[JobSpec], log: Path, writing: int) -> NoReturn:
+def prctl(option: int, value: int) -> None:
+    """Set a property of this process that only Linux has."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(option, value)
+
+
+def _separate(harness: int) -> None:
     os.setsid()
-    _die_with_parent()
+    # when the harness is killed nobody is left to keep the results
+    prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != harness:
+        os._exit(1)
     # what the harness does on these signals is not what a framework should inherit
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_DFL)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    _log_to(log)
-    pipe = os.fdopen(writing, "w", encoding="utf-8")
-    status = 1
+    # a process that is killed flushes nothing, and its last words are the ones that matter
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(line_buffering=True, errors="backslashreplace")
+
+
+def _run(adapter_file: Path, specs: Sequence[JobSpec], log: Path, pipe: _Pipe, waiting: int) -> int:
+    """Run `specs` and return the exit status."""
     try:
         callbacks = _Callbacks(pipe, specs)
         adapter = _load(adapter_file)
-        if len(specs) > 1 and type(adapter).run_batch is not FrameworkAdapter.run_batch:
-            _send(pipe, event="mode", merged=True)
+        merged = len(specs) > 1 and type(adapter).run_batch is not FrameworkAdapter.run_batch
+        pipe.send(event="mode", merged=merged)
+        if merged:
             os.chdir(specs[0].work_dir)
             for results in adapter.run_batch(specs, callbacks):
                 callbacks.report_results(results)
         else:
-            _send(pipe, event="mode", merged=False)
             for spec in specs:
-                _run_alone(adapter, spec, callbacks, pipe)
-        status = 0
+                _run_alone(adapter, spec, callbacks, pipe, log)
+                # the next benchmark could take the disk that this one's results need
+                os.read(waiting, 1)
+        _flush()
     except BaseException as error:
+        pipe.send(event="crash", reason=_reason(error))
         traceback.print_exc()
-        _send(pipe, event="crash", reason=_reason(error))
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        pipe.close()
-        os._exit(status)
+        return 1
+    return 0
 
 
-def _run_alone(adapter: FrameworkAdapter, spec: JobSpec, callbacks: _Callbacks, pipe: Any) -> None:
+def _run_alone(adapter: FrameworkAdapter, spec: JobSpec, callbacks: _Callbacks, pipe: _Pipe, log: Path) -> None:
     _log_to(spec.raw_dir.parent / "log.txt")
     os.chdir(spec.work_dir)
     callbacks.current = spec
-    _send(pipe, event="start", index=spec.benchmark_index)
+    pipe.send(event="start", index=spec.benchmark_index)
     try:
         callbacks.report_results(adapter.run_benchmark_job(spec, callbacks))
     except Exception as error:
+        pipe.send(event="failure", index=spec.benchmark_index, reason=_reason(error))
         traceback.print_exc()
-        _send(pipe, event="failure", index=spec.benchmark_index, reason=_reason(error))
-
-
-def _die_with_parent() -> None:
-    """Have Linux kill this process when the harness is killed: nobody would be left to keep its results."""
-    if sys.platform == "linux":
-        import ctypes
-
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+    # from here on nothing of this process is written into the benchmark's folder
+    _log_to(log)
+    os.chdir(log.parent)
+    pipe.send(event="end", index=spec.benchmark_index)
 
 
 def _load(path: Path) -> FrameworkAdapter:
@@ -123,12 +161,29 @@ def _load(path: Path) -> FrameworkAdapter:
     return adapter
 
 
+class _Pipe:
+    """The way back to the harness: one JSON document a line, from any thread."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._lock = threading.Lock()
+
+    def send(self, **event: Any) -> None:
+        text = json.dumps(event, default=_plain, ensure_ascii=False) + "\n"
+        # half of a surrogate pair, which file names and broken answers can hold, is in no UTF-8
+        left = memoryview(text.encode("utf-8", "replace"))
+        with self._lock:
+            while left:
+                left = left[os.write(self._descriptor, left) :]
+
+
 class _Callbacks(JobCallbacks):
     """Sends what the adapter reports to the harness."""
 
-    def __init__(self, pipe: Any, specs: Sequence[JobSpec]) -> None:
+    def __init__(self, pipe: _Pipe, specs: Sequence[JobSpec]) -> None:
         self._pipe = pipe
         self._specs = {spec.benchmark_index: spec for spec in specs}
+        self._reported: set[int] = set()
         self.current = specs[0]
         self.mlflow = _MLflowFiles()
 
@@ -137,19 +192,28 @@ class _Callbacks(JobCallbacks):
         done, total = update.completed_steps, update.total_steps
         if done is None and update.progress is not None:
             done, total = round(100 * update.progress), 100
-        _send(self._pipe, event="status", index=index, phase=update.phase, completed=done, total=total)
+        self._pipe.send(event="status", index=index, phase=update.phase, completed=done, total=total)
 
     def create_oci_artifact(self, spec: OCIArtifactSpec) -> OCIArtifactResult:
-        source = Path(spec.files_path)
-        target = self.current.raw_dir / source.name
-        if source.is_dir():
-            shutil.copytree(source, target, dirs_exist_ok=True)
+        source = Path(spec.files_path).resolve()
+        raw = self.current.raw_dir.resolve()
+        if source.is_relative_to(raw):
+            pass  # it is kept already
+        elif source.is_dir():
+            shutil.copytree(source, raw / source.name, dirs_exist_ok=True, ignore_dangling_symlinks=True)
         else:
-            shutil.copy2(source, target)
+            shutil.copy2(source, raw / source.name)
         return OCIArtifactResult(digest=PENDING, reference=PENDING)
 
     def report_results(self, results: JobResults) -> None:
-        spec = self._specs[results.benchmark_index]
+        if not isinstance(results, JobResults):
+            raise TypeError(f"the adapter returned a {type(results).__name__} (it must return JobResults)")
+        spec = self._specs.get(results.benchmark_index)
+        if spec is None:
+            known = ", ".join(map(str, self._specs))
+            raise ValueError(f"results for benchmark_index {results.benchmark_index} (it was asked to run {known})")
+        if spec.benchmark_index in self._reported:
+            return
         if results.samples is not None:
             with atomic.writer(spec.raw_dir.parent / "samples.jsonl") as file:
                 for sample in results.samples:
@@ -163,33 +227,39 @@ class _Callbacks(JobCallbacks):
             {"name": result.metric_name, "value": result.metric_value, "stderr": result.stderr}
             for result in results.results
         ]
-        _send(self._pipe, event="results", index=spec.benchmark_index, results={**fields, "metrics": metrics})
+        self._pipe.send(event="results", index=spec.benchmark_index, results={**fields, "metrics": metrics})
+        self._reported.add(spec.benchmark_index)
 
 
 class _MLflowFiles(MLflowCallbacks):
     """`aggregate` logs what the adapter returns, so there is nothing to do and no run to name yet."""
 
-    def save(self, results: JobResults, job_spec: JobSpec | None = None) -> str | None:
+    def save(self, results: JobResults, job_spec: JobSpec | None = None, artifacts: Any = None) -> str | None:
         return None
 
 
-def _send(pipe: Any, **event: Any) -> None:
-    pipe.write(json.dumps(event, default=_plain) + "\n")
-    pipe.flush()
-
-
 def _plain(value: Any) -> Any:
-    """Return a JSON value for what frameworks put into results: numpy scalars, paths, dates."""
-    return value.item() if hasattr(value, "item") else str(value)
+    """Return a JSON value for what frameworks put into results: numpy values, models, sets, paths, dates."""
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    if hasattr(value, "model_dump"):
+        return value.model_dump(mode="json")
+    return list(value) if isinstance(value, set | frozenset) else str(value)
 
 
 def _log_to(path: Path) -> None:
-    sys.stdout.flush()
-    sys.stderr.flush()
+    _flush()
     log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     os.dup2(log, 1)
     os.dup2(log, 2)
     os.close(log)
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        # a framework may have closed it, or put something of its own there
+        if isinstance(stream, io.TextIOWrapper) and not stream.closed:
+            stream.flush()
 
 
 def _reason(error: BaseException) -> str:

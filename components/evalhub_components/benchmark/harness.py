@@ -6,7 +6,6 @@ KFP keeps no artifacts of failed tasks (kubeflow/pipelines#12425), so a failure 
 from __future__ import annotations
 
 import errno
-import hashlib
 import json
 import logging
 import os
@@ -17,15 +16,19 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from evalhub_components import atomic, canonical, credentials, environment
+from evalhub_components import canonical, credentials, environment
 from evalhub_components.adapter import JobSpec, ModelEndpoint, PrimaryMetric
-from evalhub_components.benchmark import child, results
+from evalhub_components.benchmark import process, results
+from evalhub_components.benchmark.facts import facts, tree_digests
 from evalhub_components.benchmark.memory import MemoryWatch
+from evalhub_components.benchmark.process import AdapterProcess
+from evalhub_components.benchmark.settings import Settings, Terminated
+from evalhub_components.benchmark.task_folder import TaskFolder
 from evalhub_components.redaction import Redaction
 from evalhub_components.schema.plan import BenchmarkTask, TaskRequest, effective_examples, task_key
 from evalhub_components.schema.results import BenchmarkResults
@@ -34,47 +37,57 @@ logger = logging.getLogger(__name__)
 
 Report = Callable[[dict[str, Any]], None]
 _TICK = 0.1  # seconds between looks at clock, memory and process
-
-
-class Terminated(Exception):
-    """The step was asked to stop; unfinished benchmarks leave no results."""
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What a task gets from its command line.
-
-    Attributes:
-        fingerprint: of the model, as `schema.run.Fingerprint.digest` gives it; None when unknown.
-        num_examples: the run's own limit on examples.
-        results: folder that gets one folder a benchmark.
-        ends_with_stdin: stop when standard input closes, because the run that holds its other end is gone.
-        stopping: set by a signal handler when the step is to stop.
-    """
-
-    model_url: str
-    model_name: str
-    job_id: str
-    fingerprint: str | None
-    num_examples: int | None
-    test_data: Path | None
-    results: Path
-    adapter_file: Path
-    ends_with_stdin: bool = False
-    stopping: list[str] = field(default_factory=list)
+_LONGEST_REASON = 2000  # characters
 
 
 @dataclass
 class _Entry:
-    """One benchmark on its way to results."""
+    """One benchmark on its way to results.
+
+    Attributes:
+        payload: the results that the adapter handed in.
+        failure: why it handed in none.
+        done: whether `results.json` is there.
+    """
 
     task: BenchmarkTask
     task_digest: str
-    folder: Path
+    folder: TaskFolder
     spec: JobSpec
-    started: float = field(default_factory=time.monotonic)
-    started_at: str = field(default_factory=lambda: _now())
+    started: float = 0.0
+    started_at: str = ""
+    payload: dict[str, Any] | None = None
+    failure: str | None = None
     done: bool = False
+
+    def start(self) -> None:
+        self.started, self.started_at = time.monotonic(), _now()
+
+
+@dataclass
+class _Attempt:
+    """One process that runs some of the benchmarks.
+
+    Attributes:
+        merged: whether the adapter runs them together, so that none can be blamed alone.
+        current: the one that runs, or the first of those that run together.
+        limit: seconds since `current.started` that the process may go on.
+        reason: why it ended before its time.
+    """
+
+    entries: list[_Entry]
+    process: AdapterProcess
+    current: _Entry
+    limit: float
+    merged: bool = False
+    reason: str | None = None
+
+    def entry(self, index: int | None) -> _Entry:
+        return next((entry for entry in self.entries if entry.task.index == index), self.current)
+
+    def begun(self) -> list[_Entry]:
+        """Return the benchmarks in whose folders this process may have written."""
+        return self.entries if self.merged else self.entries[: self.entries.index(self.current) + 1]
 
 
 class Harness:
@@ -87,8 +100,9 @@ class Harness:
         self._report = report
         self._memory = MemoryWatch()
         self._environment = environment.capture()
-        self._test_data_digests = _tree_digests(settings.test_data) if settings.test_data else {}
+        self._test_data_digests = tree_digests(settings.test_data) if settings.test_data else {}
         self._work = Path(tempfile.mkdtemp(prefix="evalhub-"))
+        process.adopt_orphans()
 
     def run(self, tasks: Sequence[BenchmarkTask]) -> None:
         """Run `tasks`, several in one start of the framework where the adapter can.
@@ -97,37 +111,37 @@ class Harness:
             Terminated: asked to stop; what was finished is kept.
         """
         try:
-            entries = [self._prepared(task) for task in tasks]
+            entries = left = [self._prepared(task) for task in tasks]
             # a group that failed as a whole is tried again one by one, within the same time
             deadline = time.monotonic() + sum(task.timeout for task in tasks)
-            merged = self._attempt(entries, deadline, together=len(entries) > 1)
-            while left := [entry for entry in entries if not entry.done]:
-                self._attempt(left[:1] if merged else left, deadline, together=not merged and len(left) > 1)
+            alone = False
+            while left:
+                merged = self._attempt(left[:1] if alone else left, deadline)
+                alone = alone or merged
+                left = [entry for entry in entries if not entry.done]
         finally:
             shutil.rmtree(self._work, ignore_errors=True)
 
     def _prepared(self, task: BenchmarkTask) -> _Entry:
         settings = self._settings
-        folder = settings.results / task.slug
-        shutil.rmtree(folder, ignore_errors=True)
-        (folder / "raw").mkdir(parents=True)
+        folder = TaskFolder(settings.results / task.slug, self._redaction)
         work = self._work / task.slug
         work.mkdir()
         task_digest = task.digest()
         examples = effective_examples(task, settings.num_examples)
         data_digest = canonical.digest(self._test_data_digests) if settings.test_data else None
-        request = TaskRequest(
-            task=task,
-            task_digest=task_digest,
-            model_url=settings.model_url,
-            model_name=settings.model_name,
-            fingerprint=settings.fingerprint,
-            num_examples=examples,
-            test_data_digest=data_digest,
-            task_key=task_key(task_digest, examples, data_digest, settings.model_name, settings.fingerprint),
+        folder.prepare(
+            TaskRequest(
+                task=task,
+                task_digest=task_digest,
+                model_url=settings.model_url,
+                model_name=settings.model_name,
+                fingerprint=settings.fingerprint,
+                num_examples=examples,
+                test_data_digest=data_digest,
+                task_key=task_key(task_digest, examples, data_digest, settings.model_name, settings.fingerprint),
+            )
         )
-        atomic.write_json(folder / "task.json", request.as_json())
-        (folder / "log.txt").touch()
         spec = JobSpec(
             id=settings.job_id,
             provider_id=task.provider_id,
@@ -137,7 +151,7 @@ class Harness:
             parameters=task.parameters,
             primary_score=PrimaryMetric(task.primary_score.metric, task.primary_score.lower_is_better),
             work_dir=work,
-            raw_dir=folder / "raw",
+            raw_dir=folder.raw,
             seed=task.seed,
             timeout=task.timeout,
             max_error_rate=task.max_error_rate,
@@ -146,61 +160,90 @@ class Harness:
             test_data=settings.test_data,
             credentials=self._credentials,
         )
-        return _Entry(task, task_digest, folder, spec)
+        entry = _Entry(task, task_digest, folder, spec)
+        self._tell(entry, "initializing")
+        return entry
 
-    def _attempt(self, entries: list[_Entry], deadline: float, *, together: bool) -> bool:
-        """Run `entries` in one child; return whether the adapter ran them merged, so that none can be blamed alone."""
+    def _attempt(self, entries: list[_Entry], deadline: float) -> bool:
+        """Run `entries` in one process; finish at least one of them, or return True: they ran merged."""
         for entry in entries:
-            entry.started, entry.started_at = time.monotonic(), _now()
-            self._tell(entry, "initializing")
-        watch = _Child(self._settings.adapter_file, [entry.spec for entry in entries], self._work / "batch.log")
-        by_index = {entry.task.index: entry for entry in entries}
-        merged, current, reason = False, entries[0], None
-        # half of the time there is, so that the other half is left to find out who is to blame
-        limit = (deadline - time.monotonic()) / 2 if together else min(entries[0].task.timeout, self._left(deadline))
+            entry.start()
+        left = _left(deadline)
+        # a group gets half of the time there is, so that the other half is left to find out who is to blame
+        limit = left / 2 if len(entries) > 1 else min(entries[0].task.timeout, left)
+        specs = [entry.spec for entry in entries]
+        adapter = AdapterProcess(self._settings.adapter_file, specs, self._work / "batch.log")
+        attempt = _Attempt(entries, adapter, entries[0], limit)
         try:
-            while True:
-                for event in watch.events(_TICK):
-                    kind = event["event"]
-                    entry = by_index.get(event.get("index", current.task.index), current)
-                    if kind == "mode":
-                        merged = event["merged"]
-                        if not merged:
-                            limit = min(current.task.timeout, self._left(deadline))
-                    elif kind == "start":
-                        current, limit = entry, min(entry.task.timeout, self._left(deadline))
-                        entry.started, entry.started_at = time.monotonic(), _now()
-                    elif kind == "status" and not entry.done:
-                        self._tell(entry, event["phase"], event["completed"], event["total"])
-                    elif kind == "results" and not entry.done:
-                        self._finish_with(entry, event["results"], watch.log if merged else None)
-                    elif kind == "failure":
-                        self._finish(entry, self._failed(entry, event["reason"]))
-                    elif kind == "crash":
-                        reason = event["reason"]
-                if watch.ended is not None:
-                    reason = reason or _death(watch.ended)
-                    break
-                if self._settings.ends_with_stdin and _stdin_is_closed():
-                    raise Terminated("the end of the run that started it")
-                if self._settings.stopping:
-                    raise Terminated(self._settings.stopping[0])
-                if time.monotonic() - current.started > limit:
-                    reason = f"timed out after {current.task.timeout} s (raise its timeout, or lower num_examples)"
-                    break
-                if exceeded := self._memory.exceeded():
-                    reason = exceeded
-                    break
+            self._follow(attempt, deadline)
         finally:
-            watch.end()
-        if not merged and not current.done:
-            self._finish(current, self._failed(current, reason or "the adapter returned no results"), watch.log)
-        elif merged and all(entry.done for entry in entries):
-            return False
-        return merged
+            adapter.close()
+            for entry in attempt.begun():
+                if entry.payload is not None or entry.failure is not None:
+                    self._finish(entry, attempt)
+                entry.folder.clean_again()
+        if attempt.merged:
+            self._start_afresh([entry for entry in entries if not entry.done], attempt)
+        elif not attempt.current.done:
+            attempt.current.failure = attempt.reason or "the adapter returned no results"
+            self._finish(attempt.current, attempt)
+        return attempt.merged
 
-    def _left(self, deadline: float) -> float:
-        return max(1.0, deadline - time.monotonic())
+    def _follow(self, attempt: _Attempt, deadline: float) -> None:
+        """Handle what the process says until it ends, or has to be ended.
+
+        Raises:
+            Terminated: asked to stop.
+        """
+        while True:
+            for event in attempt.process.events(_TICK):
+                self._handle(event, attempt, deadline)
+            if attempt.process.status is not None:
+                attempt.reason = attempt.reason or process.death(attempt.process.status)
+                return
+            if self._settings.stopping:
+                number = self._settings.stopping[0]
+                raise Terminated(number.name, 128 + number)
+            if self._settings.ends_with_stdin and _stdin_is_closed():
+                raise Terminated("the end of the run that started it", 128 + signal.SIGTERM)
+            if time.monotonic() - attempt.current.started > attempt.limit:
+                attempt.reason = f"timed out after {attempt.limit:.3g} s (raise its timeout, or lower num_examples)"
+                return
+            if exceeded := self._memory.exceeded():
+                attempt.reason = exceeded
+                return
+
+    def _handle(self, event: dict[str, Any], attempt: _Attempt, deadline: float) -> None:
+        kind, entry = event["event"], attempt.entry(event.get("index"))
+        if kind == "mode":
+            attempt.merged = event["merged"]
+        elif kind == "start":
+            attempt.current, attempt.limit = entry, min(entry.task.timeout, _left(deadline))
+            entry.start()
+        elif kind == "status" and not entry.done:
+            self._tell(entry, event["phase"], event["completed"], event["total"])
+        elif kind == "results":
+            entry.payload = entry.payload or event["results"]
+            if attempt.merged:
+                self._finish(entry, attempt)
+        elif kind == "failure":
+            entry.failure = event["reason"]
+        elif kind == "end":
+            self._finish(entry, attempt)
+            entry.started = time.monotonic()  # keeping the files is not its time
+            attempt.process.go_ahead()
+        elif kind == "crash":
+            attempt.reason = event["reason"]
+
+    def _start_afresh(self, entries: list[_Entry], attempt: _Attempt) -> None:
+        """Remove what a failed group left of `entries`, before each is run alone."""
+        if entries:
+            reason = self._redaction.text(attempt.reason or "")
+            logger.warning("tasks=%d together=failed next=one by one reason=%s", len(entries), reason)
+        for entry in entries:
+            entry.folder.empty()
+            shutil.rmtree(entry.spec.work_dir, ignore_errors=True)
+            entry.spec.work_dir.mkdir(parents=True)
 
     def _tell(self, entry: _Entry, phase: str | None, completed: int | None = None, total: int | None = None) -> None:
         self._report(
@@ -208,113 +251,80 @@ class Harness:
                 "event": "status",
                 "index": entry.task.index,
                 "slug": entry.task.slug,
-                "phase": phase,
+                "phase": self._redaction.text(phase) if phase else None,
                 "completed": completed,
                 "total": total,
             }
         )
 
-    def _failed(self, entry: _Entry, reason: str) -> BenchmarkResults:
-        return results.failed(
-            entry.task,
-            entry.task_digest,
-            self._redaction.text(reason),
-            started_at=entry.started_at,
-            completed_at=_now(),
-        )
-
-    def _finish_with(self, entry: _Entry, payload: dict[str, Any], log: Path | None) -> None:
-        found = results.completed(
-            entry.task,
-            entry.task_digest,
-            self._redaction.document(payload),
-            started_at=entry.started_at,
-            completed_at=_now(),
-        )
-        self._finish(entry, found, log, payload)
-
-    def _finish(
-        self, entry: _Entry, found: BenchmarkResults, log: Path | None = None, payload: dict[str, Any] | None = None
-    ) -> None:
-        """Keep what the benchmark left: `results.json` last, because its presence says that all the rest is there."""
+    def _finish(self, entry: _Entry, attempt: _Attempt) -> None:
+        """Keep what the benchmark left; whatever that is, it has results then."""
+        if entry.done:
+            return
+        payload = self._redaction.document(entry.payload)
+        found = self._results(entry, payload)
         try:
-            self._keep(entry, found, log, payload or {})
+            if attempt.merged or attempt.reason:
+                entry.folder.append_log(attempt.process.log)
+            entry.folder.keep(found, facts(self._environment, payload, found.data_digests, entry.task.seed))
         except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-                raise
-            # room for the results themselves: without them nobody learns why
-            shutil.rmtree(entry.folder / "raw", ignore_errors=True)
-            (entry.folder / "samples.jsonl").unlink(missing_ok=True)
-            shutil.rmtree(self._work, ignore_errors=True)
-            found = self._failed(entry, f"the disk is full: {error.strerror} ({error.filename})")
-            self._keep(entry, found, None, {})
+            full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+            what = "the disk is full" if full else "its files cannot be kept"
+            attempt.reason = f"{what}: {error.strerror} ({error.filename or entry.folder.path})"
+            attempt.process.end()
+            if attempt.merged:
+                entry.payload = None  # any of those that run together may be to blame
+                return
+            found = self._failed(entry, attempt.reason)
+            entry.folder.make_room()
+            shutil.rmtree(entry.spec.work_dir, ignore_errors=True)
+            entry.folder.keep(found, facts(self._environment, None, found.data_digests, entry.task.seed))
         entry.done = True
         seconds = time.monotonic() - entry.started
-        self._report({"event": "finished", "index": entry.task.index, "slug": entry.task.slug, "status": found.status,
-                      "reason": found.reason, "seconds": round(seconds, 3)})  # fmt: skip
-        logger.info(
-            "task=%s/%s status=%s seconds=%.1f", entry.task.provider_id, entry.task.benchmark_id, found.status, seconds
+        self._report(
+            {
+                "event": "finished",
+                "index": entry.task.index,
+                "slug": entry.task.slug,
+                "status": found.status,
+                "reason": found.reason,
+                "seconds": round(seconds, 3),
+            }
         )
+        name = f"{entry.task.provider_id}/{entry.task.benchmark_id}"
+        logger.info("task=%s status=%s seconds=%.1f", name, found.status, seconds)
 
-    def _keep(self, entry: _Entry, found: BenchmarkResults, log: Path | None, payload: dict[str, Any]) -> None:
-        if log is not None and log.is_file():
-            with log.open("rb") as source, (entry.folder / "log.txt").open("ab") as target:
-                shutil.copyfileobj(source, target)
-        _drop_special_files(entry.folder)
-        self._redaction.tree(entry.folder)
-        data_digests = {**found.data_digests, **{f"test_data/{k}": v for k, v in self._test_data_digests.items()}}
-        facts = {
-            name: payload[name]
-            for name in ("environment", "evaluation_metadata", "additional_info", "eval_card", "env_card")
-            if payload.get(name)
-        }
-        framework = facts.pop("environment", {})
-        record = {**self._environment, **framework, **facts, "data_digests": data_digests, "seed": entry.task.seed}
-        atomic.write_json(entry.folder / "environment.json", _jsonable(self._redaction.document(record)))
-        found = found.model_copy(update={"data_digests": data_digests, "redactions": self._redaction.count})
-        self._redaction.count = 0
-        atomic.write_json(entry.folder / "results.json", self._redaction.document(found.as_json()))
-
-
-class _Child:
-    """A running child: its events, its end, its process group."""
-
-    def __init__(self, adapter_file: Path, specs: Sequence[JobSpec], log: Path) -> None:
-        log.unlink(missing_ok=True)
-        self.log = log
-        self.pid, self._pipe = child.fork(adapter_file, specs, log)
-        self._buffer = b""
-        self.ended: int | None = None  # what waitpid says of the child
-
-    def events(self, seconds: float) -> list[dict[str, Any]]:
-        """Return the events that arrive within `seconds`; after the child's end, the ones that were left."""
-        exited = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
-        # the pipe may stay open after the child's end, held by a process the framework left behind
-        readable, _, _ = select.select([self._pipe], [], [], 0 if exited else seconds)
-        while readable:
-            chunk = os.read(self._pipe, 1 << 16)
-            self._buffer += chunk
-            if not chunk:
-                exited = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT) is not None
-                break
-            readable, _, _ = select.select([self._pipe], [], [], 0)
-        *lines, self._buffer = self._buffer.split(b"\n")
-        if exited:
-            self.end()
-        return [json.loads(line) for line in lines]
-
-    def end(self) -> None:
-        """Kill whatever is left of the child's process group."""
-        if self.ended is not None:
-            return
+    def _results(self, entry: _Entry, payload: dict[str, Any] | None) -> BenchmarkResults:
+        if payload is None:
+            return self._failed(entry, entry.failure or "the adapter returned no results")
         try:
-            os.killpg(self.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            os.kill(self.pid, signal.SIGKILL)  # it had no time to become the leader of its group
-        except PermissionError:
-            pass  # macOS says so of a group of zombies
-        _, self.ended = os.waitpid(self.pid, 0)
-        os.close(self._pipe)
+            found = results.completed(
+                entry.task, entry.task_digest, payload, started_at=entry.started_at, completed_at=_now()
+            )
+        except Exception as error:  # an adapter may hand in anything
+            said = " ".join(str(error).split())
+            return self._failed(entry, f"the adapter's results are not usable: {type(error).__name__}: {said}")
+        return found.model_copy(update={"data_digests": {**found.data_digests, **self._data_digests()}})
+
+    def _failed(self, entry: _Entry, reason: str) -> BenchmarkResults:
+        # redacted before it is cut: half a secret would not be recognised
+        shown = self._redaction.text(reason).encode("utf-8", "replace").decode()[:_LONGEST_REASON]
+        found = results.failed(entry.task, entry.task_digest, shown, started_at=entry.started_at, completed_at=_now())
+        return found.model_copy(update={"data_digests": self._data_digests()})
+
+    def _data_digests(self) -> dict[str, str]:
+        return {f"test_data/{name}": digest for name, digest in self._test_data_digests.items()}
+
+
+def stdout_report(event: dict[str, Any]) -> None:
+    """Print an event as one JSON line: the pod's log shows it, and a local run draws its progress from it."""
+    sys.stdout.write(json.dumps(event) + "\n")
+    sys.stdout.flush()
+
+
+def _left(deadline: float) -> float:
+    """Return the seconds until `deadline`, and one at least: a benchmark that is late still gets its try."""
+    return max(1.0, deadline - time.monotonic())
 
 
 def _stdin_is_closed() -> bool:
@@ -322,52 +332,5 @@ def _stdin_is_closed() -> bool:
     return bool(readable) and not os.read(0, 4096)
 
 
-def _death(status: int) -> str:
-    if os.WIFSIGNALED(status):
-        number = os.WTERMSIG(status)
-        hint = " (out of memory?)" if number == signal.SIGKILL else ""
-        return f"the adapter's process was ended by {signal.Signals(number).name}{hint}"
-    return f"the adapter's process exited with status {os.waitstatus_to_exitcode(status)} before it returned results"
-
-
-def _drop_special_files(folder: Path) -> None:
-    """Remove links, sockets and pipes: evidence holds plain files only."""
-    for parent, folders, names in os.walk(folder):
-        for name in [*folders, *names]:
-            path = Path(parent) / name
-            if path.is_symlink() or not (path.is_file() or path.is_dir()):
-                logger.info("file=%s kept=no reason=not a plain file", path)
-                path.unlink()
-
-
-def _tree_digests(folder: Path) -> dict[str, str]:
-    """Return the SHA-256 digest of every file under `folder`, by relative path."""
-    found = {}
-    for path in sorted(folder.rglob("*")):
-        if path.is_file():
-            with path.open("rb") as file:
-                found[path.relative_to(folder).as_posix()] = "sha256:" + hashlib.file_digest(file, "sha256").hexdigest()
-    return found
-
-
-def _jsonable(value: Any) -> Any:
-    """Return `value` as canonical JSON can hold it: what is no JSON becomes text, a number out of range too."""
-    if isinstance(value, dict):
-        return {str(key): _jsonable(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_jsonable(item) for item in value]
-    try:
-        canonical.dumps(value)
-    except ValueError:
-        return str(value)
-    return value
-
-
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def stdout_report(event: dict[str, Any]) -> None:
-    """Print an event as one JSON line: the pod's log shows it, and a local run draws its progress from it."""
-    sys.stdout.write(json.dumps(event) + "\n")
-    sys.stdout.flush()

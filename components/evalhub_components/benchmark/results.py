@@ -17,13 +17,17 @@ def completed(
 
     They are no evidence without the primary metric as a finite number, when nothing was evaluated, or when more
     examples than `max_error_rate` allows had errors or are missing.
+
+    Raises:
+        ValueError: they are no results at all.
     """
     metrics = {
         str(metric["name"]): MetricValue(value=_value(metric["value"]), stderr=_finite(metric["stderr"]))
         for metric in payload["metrics"]
     }
-    requested, evaluated = payload["num_examples_requested"], payload["num_examples_evaluated"]
-    errors = max(payload["num_errors"], requested - evaluated if requested is not None else 0)
+    requested = _count(payload, "num_examples_requested") if payload["num_examples_requested"] is not None else None
+    evaluated = _count(payload, "num_examples_evaluated")
+    errors = max(_count(payload, "num_errors"), requested - evaluated if requested is not None else 0)
     reason = _no_score(task, payload["metrics"]) or _not_enough(task, requested, evaluated, errors)
     return BenchmarkResults(
         provider_id=task.provider_id,
@@ -67,7 +71,7 @@ def _no_score(task: BenchmarkTask, metrics: list[dict[str, Any]]) -> str | None:
     value = values[primary]
     if isinstance(value, bool) or not isinstance(value, int | float):
         return f"primary metric {primary!r} is not a number: {value!r}"
-    if not math.isfinite(value):
+    if _finite(value) is None:
         return f"primary metric {primary!r} is not a finite number: {value}"
     return None
 
@@ -76,21 +80,33 @@ def _not_enough(task: BenchmarkTask, requested: int | None, evaluated: int, erro
     if evaluated <= 0:
         return "no example was evaluated"
     total = max(requested or 0, evaluated)
-    if errors > task.max_error_rate * total:
+    if errors / total > task.max_error_rate:  # the quotient is rounded as the rate was when it was read
         rate = f"{errors} of {total} examples ({100 * errors / total:.3g} %) had errors"
         return f"{rate}, more than max_error_rate {task.max_error_rate:g} allows"
     return None
 
 
+def _count(payload: Mapping[str, Any], name: str) -> int:
+    number = _finite(payload[name])
+    if number is None or not number.is_integer():
+        raise ValueError(f"{name} must be a number of examples, got {payload[name]!r}")
+    return int(number)
+
+
 def _value(value: Any) -> bool | int | float | str | None:
     """Return `value` as JSON can hold it; NaN and infinity become null, which is no score either."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if isinstance(value, int) and not isinstance(value, bool) and abs(value) > 2**53:
-        return float(value)
-    return value if isinstance(value, bool | int | float | str) else None
+    if isinstance(value, bool | str):
+        return value
+    number = _finite(value)
+    return value if isinstance(value, int) and number is not None and abs(value) <= 2**53 else number
 
 
 def _finite(value: Any) -> float | None:
-    number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    return float(value) if number else None
+    """Return `value` when it is a finite number, else None."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        number = float(value)
+    except OverflowError:
+        return None
+    return number if math.isfinite(number) else None

@@ -11,14 +11,8 @@ from pydantic import ValidationError
 
 from evalhub_components import atomic
 from evalhub_components.errors import EvalHubError, ExitStatus
-from evalhub_components.schema.verdict import Decision, Verdict
-
-_STATUS: dict[Decision, ExitStatus] = {
-    "pass": ExitStatus.PASS,
-    "fail": ExitStatus.FAIL,
-    "inconclusive": ExitStatus.INCONCLUSIVE,
-    "error": ExitStatus.ERROR,
-}
+from evalhub_components.gate import exit_status
+from evalhub_components.schema.verdict import Verdict
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -35,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     limited = " (limited: fewer examples than the collection asks for)" if verdict.limited else ""
     reason = verdict.reasons[0] if verdict.reasons else "no reason was given"
     print(_one_line(f"{verdict.verdict}: {reason}{limited}"))
-    return _STATUS[verdict.verdict]
+    return exit_status(verdict.verdict)
 
 
 def _one_line(text: str) -> str:

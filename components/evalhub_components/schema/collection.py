@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import AliasChoices, Field, field_validator, model_validator
 
-from evalhub_components.schema.document import Document, Identifier, Seconds, SecretName, Unit
+from evalhub_components.schema.document import Document, Identifier, Number, Positive, Seconds, SecretName, Unit
 from evalhub_components.schema.provider import PassCriteria, PrimaryScore
 
 GateMode = Literal["point", "assured", "lenient"]
@@ -22,7 +22,7 @@ class Gate(Document):
     """
 
     mode: GateMode = "point"
-    confidence: float = Field(default=0.95, gt=0.5, lt=1)
+    confidence: Number = Field(default=0.95, gt=0.5, lt=1)
     baseline: str | None = None
 
     @field_validator("baseline")
@@ -46,7 +46,7 @@ class Execution(Document):
     """
 
     batch: Literal["none", "provider"] | None = None
-    max_parallel: int | None = Field(default=None, ge=1)
+    max_parallel: Positive | None = None
     timeout: Seconds | None = None
     retries: int | None = Field(default=None, ge=0, le=10)
     cache: bool | None = None
@@ -64,7 +64,7 @@ class GPUConfig(Document):
     """An accelerator by its resource name."""
 
     name: str = "nvidia.com/gpu"
-    count: int = Field(default=1, ge=1)
+    count: Positive = 1
 
 
 class QueueConfig(Document):
@@ -141,7 +141,7 @@ class BenchmarkConfig(Document):
 
     id: Identifier = Field(validation_alias=AliasChoices("id", "benchmark_id"))
     provider_id: Identifier
-    weight: float = Field(default=1, ge=0)
+    weight: Number = Field(default=1, ge=0, le=1_000_000)
     required: bool = False
     primary_score: PrimaryScore | None = None
     pass_criteria: PassCriteria | None = None
@@ -149,7 +149,7 @@ class BenchmarkConfig(Document):
     hardware_config: HardwareConfig | None = None
     test_data_ref: TestDataRef | None = None
     timeout: Seconds | None = None
-    num_examples: int | None = Field(default=None, ge=1)
+    num_examples: Positive | None = None
 
     @field_validator("parameters", mode="before")
     @classmethod
@@ -181,6 +181,6 @@ class Collection(Document):
     gate: Gate | None = None
     execution: Execution | None = None
     hardware_config: HardwareConfig | None = None
-    num_examples: int | None = Field(default=None, ge=1)
+    num_examples: Positive | None = None
     benchmarks: list[BenchmarkConfig] = Field(min_length=1)
     agent: dict[str, Any] | None = None

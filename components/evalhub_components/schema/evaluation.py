@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AliasChoices, Field, ValidationInfo, field_validator
 
 from evalhub_components.schema.collection import BenchmarkConfig, Execution, Gate, HardwareConfig
-from evalhub_components.schema.document import Document, Identifier, SecretName
+from evalhub_components.schema.document import Document, EndpointURL, Identifier, Positive, SecretName
 from evalhub_components.schema.provider import PassCriteria
 
 
@@ -25,7 +25,7 @@ class ModelConfig(Document):
         environment: what the caller declares of the server (hardware, engine, quantization); kept as declared.
     """
 
-    url: str = Field(pattern=r"^https?://[^\s@]+$")
+    url: EndpointURL
     name: str = Field(min_length=1)
     auth: ModelAuth | None = None
     parameters: dict[str, Any] = Field(default_factory=dict)
@@ -35,7 +35,7 @@ class ModelConfig(Document):
 class JudgeConfig(Document):
     """The model that judges answers, for the frameworks that need one."""
 
-    url: str = Field(pattern=r"^https?://[^\s@]+$")
+    url: EndpointURL
     name: str = Field(min_length=1)
     auth: ModelAuth | None = None
 
@@ -58,9 +58,14 @@ class ExperimentConfig(Document):
     @classmethod
     def _tags_as_map(cls, value: object) -> object:
         if isinstance(value, list):
-            if not all(isinstance(tag, dict) and set(tag) == {"key", "value"} for tag in value):
+            if not all(
+                isinstance(tag, dict) and set(tag) == {"key", "value"} and isinstance(tag["key"], str) for tag in value
+            ):
                 raise ValueError("must be a map, or a list of {key, value}")
-            return {tag["key"]: tag["value"] for tag in value}
+            tags = {tag["key"]: tag["value"] for tag in value}
+            if len(tags) < len(value):
+                raise ValueError("must name every key once")
+            return tags
         return value
 
 
@@ -109,31 +114,27 @@ class EvaluationConfig(Document):
     tags: list[str] = Field(default_factory=list)
     model: ModelConfig
     judge: JudgeConfig | None = None
-    collection: CollectionRef | None = None
-    benchmarks: list[BenchmarkConfig] = Field(default_factory=list)
+    collection: CollectionRef | None = Field(default=None, validation_alias=AliasChoices("collection", "collection_id"))
+    benchmarks: list[BenchmarkConfig] = Field(default_factory=list, validate_default=True)
     pass_criteria: PassCriteria | None = None
     gate: Gate | None = None
     execution: Execution | None = None
-    num_examples: int | None = Field(default=None, ge=1)
+    num_examples: Positive | None = None
     seed: int | None = Field(default=None, ge=0, lt=2**32)
     experiment: ExperimentConfig | None = None
     exports: Exports | None = None
     hardware_config: HardwareConfig | None = None
     custom: dict[str, Any] | None = None
 
-    @model_validator(mode="before")
+    @field_validator("collection", mode="before")
     @classmethod
-    def _collection_id(cls, data: Any) -> Any:
-        if isinstance(data, dict) and "collection_id" in data:
-            data = dict(data)
-            collection_id = data.pop("collection_id")
-            if "collection" in data:
-                raise ValueError("collection_id and collection say the same thing: keep one")
-            data["collection"] = {"id": collection_id}
-        return data
+    def _by_id(cls, value: object) -> object:
+        return {"id": value} if isinstance(value, str) else value
 
-    @model_validator(mode="after")
-    def _collection_or_benchmarks(self) -> EvaluationConfig:
-        if (self.collection is None) == (not self.benchmarks):
+    @field_validator("benchmarks")
+    @classmethod
+    def _or_a_collection(cls, value: list[BenchmarkConfig], info: ValidationInfo) -> list[BenchmarkConfig]:
+        # a field's check and not the document's, so that it is reported together with what else is wrong
+        if "collection" in info.data and (info.data["collection"] is None) == (not value):
             raise ValueError("must name either a collection or benchmarks, and not both")
-        return self
+        return value

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from typing import Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, field_validator
 
-from evalhub_components.schema.document import Document, Identifier
+from evalhub_components.schema.document import Count, Document, Identifier, Number, Positive
 
 
 class PrimaryScore(Document):
@@ -23,22 +24,30 @@ class PrimaryScore(Document):
 
     metric: str = Field(min_length=1)
     lower_is_better: bool | None = None
-    range: tuple[float, float] | None = None
+    range: tuple[Number, Number] | None = None
     range_overflow: Literal["error", "clip"] | None = None
 
-    @model_validator(mode="after")
-    def _range_is_ordered(self) -> PrimaryScore:
-        if self.range is not None:
-            low, high = self.range
-            if not (math.isfinite(low) and math.isfinite(high) and low < high):
-                raise ValueError(f"range must be [low, high] with low < high, got [{low:g}, {high:g}]")
-        return self
+    @field_validator("range", mode="before")
+    @classmethod
+    def _two_bounds(cls, value: object) -> object:
+        if isinstance(value, list) and len(value) != 2:
+            raise ValueError(f"must be [low, high], got {len(value)} value(s)")
+        return value
+
+    @field_validator("range")
+    @classmethod
+    def _ordered(cls, value: tuple[float, float] | None) -> tuple[float, float] | None:
+        if value is not None:
+            low, high = value
+            if not (low < high and math.isfinite(high - low)):
+                raise ValueError(f"must be [low, high] with low < high, got [{low:g}, {high:g}]")
+        return value
 
 
 class PassCriteria(Document):
     """The threshold of one benchmark (metric's units) or of a whole collection (normalised, in [0, 1])."""
 
-    threshold: float
+    threshold: Number
 
 
 class EnvVar(Document):
@@ -52,7 +61,7 @@ class GPURequest(Document):
     """The accelerator a provider needs."""
 
     resource: str = "nvidia.com/gpu"
-    count: int = Field(default=1, ge=1)
+    count: Positive = 1
     node_selector: dict[str, str] = Field(default_factory=dict)
 
 
@@ -105,8 +114,8 @@ class Benchmark(Document):
     description: str | None = None
     category: str | None = None
     metrics: list[str] = Field(default_factory=list)
-    num_few_shot: int | None = Field(default=None, ge=0)
-    dataset_size: int | None = Field(default=None, ge=0)
+    num_few_shot: Count | None = None
+    dataset_size: Count | None = None
     tags: list[str] = Field(default_factory=list)
     domains: list[str] = Field(default_factory=list)
     tasks: list[str] = Field(default_factory=list)
@@ -130,15 +139,14 @@ class Provider(Document):
     benchmarks: list[Benchmark] = Field(default_factory=list)
     agent: dict[str, Any] | None = None
 
-    @model_validator(mode="after")
-    def _benchmark_ids_are_unique(self) -> Provider:
-        seen: set[str] = set()
-        for benchmark in self.benchmarks:
-            for name in (benchmark.id, *benchmark.aliases):
-                if name in seen:
-                    raise ValueError(f"benchmark id {name!r} is used twice (ids and aliases must be unique)")
-                seen.add(name)
-        return self
+    @field_validator("benchmarks")
+    @classmethod
+    def _ids_are_unique(cls, value: list[Benchmark]) -> list[Benchmark]:
+        names = Counter(name for benchmark in value for name in {benchmark.id, *benchmark.aliases})
+        twice = sorted(name for name, count in names.items() if count > 1)
+        if twice:
+            raise ValueError(f"ids and aliases must be unique, used twice: {', '.join(twice)}")
+        return value
 
     def benchmark(self, name: str) -> Benchmark | None:
         """Return the benchmark with this id or alias, or None."""

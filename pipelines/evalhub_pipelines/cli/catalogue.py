@@ -164,12 +164,11 @@ def describe_collection(collection: str, catalog_dir: Path | None, form: str) ->
     from evalhub_pipelines.catalog import Catalog
     from evalhub_pipelines.cli import planning
 
-    catalog = Catalog.of(catalog_dir)
-    plan = evaluation.of(collection, catalog).plan
+    found = evaluation.of(collection, Catalog.of(catalog_dir))
     if form == "table":
-        planning.show(plan, advice.notes(plan))
+        planning.show(found.plan, advice.notes(found.plan))
     else:
-        output.emit(catalog.collection(plan.header.collection_id).model_dump(mode="json", exclude_defaults=True), form)
+        output.emit(found.collection.model_dump(mode="json", exclude_defaults=True), form)
 
 
 @collections.command("validate")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -30,10 +31,12 @@ def judge(run_dir: Path, config: str | None, target: Path | None, catalog_dir: P
     verdict = api.judge(run_dir, config=config, catalog=catalog_dir)
     if target is not None:
         atomic.write_json(target, verdict.as_json())
-    if form == "table":
-        show(verdict)
-    else:
-        output.emit(verdict.as_json(), form)
+    # who reads a pipe may go early; the exit status stays the verdict's
+    with suppress(BrokenPipeError):
+        if form == "table":
+            show(verdict)
+        else:
+            output.emit(verdict.as_json(), form)
     exit_with(verdict)
 
 
@@ -57,7 +60,7 @@ def show_run(run: Run, form: str) -> None:
     click.echo(f"evidence  {run.directory / 'evidence'} ({publication['evidence_digest']})")
     click.echo(f"          judge it again: evalhub-kfp judge {run.directory}")
     for warning in run.warnings:
-        click.echo(f"warning   {warning}")
+        click.echo(f"warning   {output.clean(warning)}")
 
 
 def show(verdict: Verdict) -> None:
@@ -66,11 +69,12 @@ def show(verdict: Verdict) -> None:
     output.table(columns, [_row(test) for test in verdict.benchmarks])
     click.echo()
     limited = " (limited: fewer examples than the collection asks for)" if verdict.limited else ""
-    click.secho(f"{verdict.verdict.upper()}{limited}", bold=True)
+    output.headline(verdict.verdict, limited)
     for reason in verdict.reasons:
-        click.echo(f"  {reason}")
+        click.echo(f"  {output.clean(reason)}")
     if verdict.interval is not None and verdict.probability is not None:
-        low, high = verdict.interval
+        # the interval is a normal approximation and may leave the scale; no score does
+        low, high = (min(max(bound, 0.0), 1.0) for bound in verdict.interval)
         click.echo(
             f"  score {verdict.score:.4f}, {verdict.confidence:.0%} bounds {low:.4f} to {high:.4f}, "
             f"probability that the true score reaches {verdict.threshold:g}: {verdict.probability:.3f}"

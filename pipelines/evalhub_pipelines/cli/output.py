@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
+import sys
 from collections.abc import Sequence
 from typing import Any
 
 import click
+
+_STYLES = {"pass": "green", "fail": "red", "error": "red", "inconclusive": "yellow"}
 
 
 def emit(value: Any, form: str) -> None:
@@ -19,25 +24,39 @@ def emit(value: Any, form: str) -> None:
         click.echo(yaml.safe_dump(value, sort_keys=False, allow_unicode=True), nl=False)
 
 
-def table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, title: str | None = None) -> None:
-    """Print a table to standard output; plain when it is no terminal."""
+def table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    """Print a table to standard output; plain when it is no terminal. A column named `>x` is aligned to the right."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        # a pipe has no width: nothing is cut for `grep` and friends
-        console = Console(highlight=False, width=10_000)
-    shown = Table(
-        title=title, title_justify="left", box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0)
-    )
+    shown = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
     for column in columns:
         shown.add_column(column.removeprefix(">"), justify="right" if column.startswith(">") else "left")
     for row in rows:
         # Text, because a name from a document may look like rich's markup
-        shown.add_row(*[Text("" if cell is None else str(cell), style=_style(cell)) for cell in row])
-    console.print(shown)
+        shown.add_row(*[Text(clean(cell), style=_STYLES.get(str(cell), "")) for cell in row])
+    console = Console(highlight=False)
+    if console.is_terminal:
+        console.print(shown)
+        return
+    # a pipe has no width: nothing is cut or padded for `grep` and friends
+    page = io.StringIO()
+    Console(file=page, highlight=False, width=10_000).print(shown)
+    for line in page.getvalue().splitlines():
+        click.echo(line.rstrip())
+
+
+def headline(word: str, rest: str) -> None:
+    """Print a verdict on a line of its own, in its colour on a terminal."""
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(highlight=False, soft_wrap=True)
+    if console.is_terminal:
+        console.print(Text.assemble((word.upper(), f"bold {_STYLES.get(word, '')}".strip()), rest))
+    else:
+        click.echo(word.upper() + rest)  # to a pipe without a reader rich would end the program with status 1
 
 
 def number(value: float | None, digits: int = 4) -> str:
@@ -45,5 +64,17 @@ def number(value: float | None, digits: int = 4) -> str:
     return "-" if value is None else f"{value:.{digits}g}"
 
 
-def _style(cell: Any) -> str:
-    return {"pass": "green", "fail": "red", "error": "red", "inconclusive": "yellow"}.get(str(cell), "")
+def clean(value: Any) -> str:
+    """Return `value` as one line of text without terminal controls: adapters and documents write what they like."""
+    text = "" if value is None else str(value)
+    return "".join(character if character.isprintable() else " " for character in text)
+
+
+def flush() -> None:
+    """Send what was printed on its way; what nobody reads any more is dropped, so that Python does not complain."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            if stream is not None:
+                stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @options.source
+@click.option("--resume", type=click.Path(path_type=Path), metavar="RUN_DIR", help="what resuming this run would do")
 @options.catalog
 @options.output_format
 def plan(
@@ -23,19 +24,33 @@ def plan(
     provider: str | None,
     benchmarks: tuple[str, ...],
     num_examples: int | None,
+    resume: Path | None,
     catalog_dir: Path | None,
     form: str,
 ) -> None:
     """show the resolved plan of an eval.yaml, a collection file or a collection's id"""
     from evalhub_pipelines import advice
 
-    found = evaluation_of(source, provider, benchmarks, catalog_dir, {}, {})
-    limit = num_examples or (found.config.num_examples if found.config else None)
-    notes = advice.notes(found.plan, limit)
-    if form != "table":
-        output.emit({"digest": found.plan.header.digest(), "plan": found.plan.as_json(), "notes": notes}, form)
-        return
-    show(found.plan, notes)
+    if resume is not None:
+        if any((source, provider, benchmarks, num_examples)):
+            raise click.UsageError("--resume shows the plan of that run: give nothing else to evaluate")
+        from evalhub_components.aggregate import run_directory
+        from evalhub_pipelines import local
+
+        run = run_directory.load(resume)
+        shown, limit = run.plan, run.record.num_examples
+        left = [task.slug for task in local.remaining(run)]
+        skipped = [task.slug for task in shown.tasks if task.slug not in left]
+        notes = [f"resuming skips: {', '.join(skipped) or 'nothing'}", f"resuming runs: {', '.join(left) or 'nothing'}"]
+    else:
+        found = evaluation_of(source, provider, benchmarks, catalog_dir, {}, {})
+        shown, limit = found.plan, num_examples or (found.config.num_examples if found.config else None)
+        notes = []
+    notes += advice.notes(shown, limit)
+    if form == "table":
+        show(shown, notes)
+    else:
+        output.emit({"digest": shown.header.digest(), "plan": shown.as_json(), "notes": notes}, form)
 
 
 def show(plan: EvaluationPlan, notes: list[str]) -> None:

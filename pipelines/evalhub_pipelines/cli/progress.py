@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
+
+import click
+
+from evalhub_pipelines.cli.output import clean
 
 if TYPE_CHECKING:
     from evalhub_components.schema.plan import EvaluationPlan
-    from evalhub_pipelines.local import Listener
+    from evalhub_pipelines.processes import Listener
 
 _STAGES = {"fingerprint": "asking the model who it is", "aggregate": "judging, keeping evidence, logging"}
 
@@ -21,7 +25,7 @@ def shown(plan: EvaluationPlan | None, quiet: bool) -> Iterator[Listener]:
 
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     if quiet or not console.is_terminal:
-        yield (lambda _: None) if quiet else _lines(console)
+        yield (lambda _: None) if quiet else _lines(lambda line: click.echo(line, err=True))
         return
     columns = [
         TextColumn("{task.description}", markup=False),
@@ -32,20 +36,24 @@ def shown(plan: EvaluationPlan | None, quiet: bool) -> Iterator[Listener]:
     ]
     titles = {task.slug: f"{task.provider_id} / {task.benchmark_id}" for task in plan.tasks} if plan else {}
     with Progress(*columns, console=console, transient=True) as progress:
+        everything = progress.add_task("all benchmarks", total=len(plan.tasks) if plan else None, phase="")
         bars: dict[str, Any] = {}
-        lines = _lines(console)
+        lines = _lines(lambda line: console.print(line, markup=False))
 
         def listener(event: dict[str, Any]) -> None:
             if event["event"] != "status":
                 lines(event)
             slug = event.get("slug")
-            if slug is None:
-                return
-            if slug not in bars:
-                bars[slug] = progress.add_task(titles.get(slug, slug), total=None, phase="")
-            if event["event"] == "finished":
-                progress.remove_task(bars.pop(slug))
-            else:
+            if event["event"] == "resumed":
+                progress.update(everything, completed=event["kept"], total=event["kept"] + event["left"])
+            elif event["event"] == "finished":
+                progress.advance(everything)
+                if slug in bars:
+                    progress.remove_task(bars.pop(slug))
+            # a framework that runs its benchmarks together begins them all at once: bars for those that move
+            elif event["event"] == "status" and (slug in bars or event.get("phase") != "initializing"):
+                if slug not in bars:
+                    bars[slug] = progress.add_task(titles.get(slug, slug), total=None, phase="")
                 phase = (event.get("phase") or "").replace("_", " ")
                 progress.update(
                     bars[slug], completed=event.get("completed") or 0, total=event.get("total"), phase=phase
@@ -54,8 +62,8 @@ def shown(plan: EvaluationPlan | None, quiet: bool) -> Iterator[Listener]:
         yield listener
 
 
-def _lines(console: Any) -> Listener:
-    """Return a listener that prints a line for what is worth one."""
+def _lines(say: Callable[[str], None]) -> Listener:
+    """Return a listener that says a line for what is worth one."""
 
     def listener(event: dict[str, Any]) -> None:
         line = None
@@ -68,6 +76,8 @@ def _lines(console: Any) -> Listener:
             seconds = f" in {event['seconds']:.1f} s" if event.get("seconds") is not None else ""
             line = f"{event['slug']} {event['status']}{seconds}{reason}"
         if line:
-            console.print(line, markup=False)
+            # a run goes on although nobody reads its progress any more
+            with suppress(OSError):
+                say(clean(line))
 
     return listener

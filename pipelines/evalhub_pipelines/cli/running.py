@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -49,7 +49,7 @@ def run(
     """run an eval.yaml, a collection, or benchmarks of a provider, and exit with the verdict's status"""
     tracking = None if no_mlflow else mlflow_uri or "default"
     if resume is not None:
-        if source or provider or benchmarks:
+        if any((source, provider, benchmarks, num_examples, model_url, model_name, model_secret, name)):
             raise click.UsageError("--resume goes on with a run as it was begun: give nothing else to evaluate")
         with progress.shown(None, quiet) as listener:
             from evalhub_pipelines import api
@@ -78,6 +78,7 @@ def run(
                 mlflow_uri=tracking,
                 listener=listener,
             )
-    sys.stderr.flush()
-    show_run(finished, form)
+    # who reads a pipe may go early; the exit status stays the verdict's
+    with suppress(BrokenPipeError):
+        show_run(finished, form)
     exit_with(finished.verdict)

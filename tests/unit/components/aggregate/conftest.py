@@ -118,7 +118,11 @@ def write_task(folder: Path, plan: EvaluationPlan, index: int, results: Benchmar
         task_key="sha256:" + "0" * 64,
     )
     (folder / "task.json").write_text(json.dumps(request.as_json()))
-    environment = {"python": {"version": "3.12.1"}, "os": {"distribution": "Debian"}, "hardware": {"cpus": 2, "cpu": "x"}}
+    environment = {
+        "python": {"version": "3.12.1"},
+        "os": {"distribution": "Debian"},
+        "hardware": {"cpus": 2, "cpu": "x"},
+    }
     (folder / "environment.json").write_text(json.dumps(environment))
     (folder / "log.txt").write_text("done\n")
     (folder / "raw" / "out.json").write_text(json.dumps({"index": index}))
@@ -138,7 +142,7 @@ def write_run() -> WriteRun:
         path: Path,
         *,
         benchmarks: Sequence[str] = ("arc", "gsm8k", "mmlu"),
-        results: Mapping[int, BenchmarkResults | str | None | dict[str, Any]] | None = None,
+        results: Mapping[int, BenchmarkResults | str | dict[str, Any] | None] | None = None,
         tasks: Mapping[int, dict[str, Any]] | None = None,
         record: dict[str, Any] | None = None,
     ) -> Path:

@@ -47,9 +47,7 @@ def manifests(path: Path, digest: str) -> list[Any]:
 
 
 def layers(path: Path, digest: str) -> dict[str, Any]:
-    return {
-        layer["annotations"][TITLE]: layer for manifest in manifests(path, digest) for layer in manifest["layers"]
-    }
+    return {layer["annotations"][TITLE]: layer for manifest in manifests(path, digest) for layer in manifest["layers"]}
 
 
 def tags(path: Path) -> dict[str, str]:
@@ -84,7 +82,14 @@ def test_manifests_are_the_run_and_then_a_benchmark_each_with_layers_by_path(
     assert document(path, own["config"]["digest"])["verdict"]["verdict"] == "pass"
     names = ("benchmark_id", "benchmark", "provider_id", "provider", "job_id", "job")
     assert [[manifest["annotations"][f"io.github.eval-hub.{name}"] for name in names] for manifest in benchmarks] == [
-        [name, name, "lm_evaluation_harness", "lm_evaluation_harness", load(path).record.job_id, load(path).record.job_id]
+        [
+            name,
+            name,
+            "lm_evaluation_harness",
+            "lm_evaluation_harness",
+            load(path).record.job_id,
+            load(path).record.job_id,
+        ]
         for name in ("arc", "gsm8k", "mmlu")
     ]
     for manifest in (own, *benchmarks):

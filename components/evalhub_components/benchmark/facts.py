@@ -1,0 +1,57 @@
+"""`environment.json`: the machine, the data, and what the adapter said of the framework."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from evalhub_components import canonical
+
+_ALSO_KEPT = ("evaluation_metadata", "additional_info", "eval_card", "env_card", "metrics_schema")
+
+
+def facts(
+    machine: Mapping[str, Any], payload: Mapping[str, Any] | None, data_digests: Mapping[str, str], seed: int
+) -> dict[str, Any]:
+    """Return all that is known of how results came about, as JSON values.
+
+    Args:
+        payload: what the adapter handed in, if anything.
+    """
+    said = payload or {}
+    framework = said.get("environment") or {}
+    found: dict[str, Any] = _jsonable(
+        {
+            **machine,
+            **(framework if isinstance(framework, dict) else {"framework": framework}),
+            **{name: said[name] for name in _ALSO_KEPT if said.get(name)},
+            "data_digests": data_digests,
+            "seed": seed,
+        }
+    )
+    return found
+
+
+def tree_digests(folder: Path) -> dict[str, str]:
+    """Return the SHA-256 digest of every file under `folder`, by relative path."""
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            with path.open("rb") as file:
+                found[path.relative_to(folder).as_posix()] = "sha256:" + hashlib.file_digest(file, "sha256").hexdigest()
+    return found
+
+
+def _jsonable(value: Any) -> Any:
+    """Return `value` as canonical JSON can hold it: what is no JSON becomes text, a number out of range too."""
+    if isinstance(value, dict):
+        return {str(key): _jsonable(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_jsonable(item) for item in value]
+    try:
+        canonical.dumps(value)
+    except ValueError:
+        return str(value).encode("utf-8", "replace").decode()
+    return value

@@ -1,0 +1,223 @@
+"""The processes that run benchmarks on this machine: how a provider's is started, followed, started again and ended."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import signal
+import subprocess
+import tempfile
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from evalhub_components.credentials import MODEL_SECRET
+from evalhub_components.errors import EvalHubError
+from evalhub_components.schema.plan import BenchmarkTask
+from evalhub_components.schema.provider import Provider
+from evalhub_components.schema.run import Fingerprint, RunRecord
+from evalhub_pipelines import environments
+
+Listener = Callable[[dict[str, Any]], None]
+
+_SECONDS_TO_END = 10
+_SENSITIVE_NAME = re.compile(
+    r"TOKEN(?!IZER)|SECRET|PASSWORD|PASSWD|CREDENTIAL|API_?KEY|ACCESS_KEY|_KEY$|^MLFLOW_|^AWS_|^DOCKER_|^KUBE",
+    re.IGNORECASE,
+)
+_PASSWORD_IN_ADDRESS = re.compile(r"://[^/\s@]*:[^/\s@]+@")
+_OURS = {"PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", MODEL_SECRET}
+
+
+@dataclass(frozen=True)
+class Command:
+    """How a provider's benchmark step is started."""
+
+    argv: list[str]
+    environ: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Work:
+    """What every start of a framework in a run is given.
+
+    Attributes:
+        secret: folder with the model's credentials.
+        retries: how often a process that died is started again.
+    """
+
+    directory: Path
+    record: RunRecord
+    fingerprint: Fingerprint
+    secret: Path | None
+    retries: int
+
+
+def command_of(provider: Provider, folder: Path, announce: Callable[[str], None]) -> Command:
+    """Return how the provider in `folder` is started, making its environment when that is missing.
+
+    Raises:
+        EvalHubError: it has nothing to start, or its environment cannot be made.
+    """
+    local = provider.runtime.local
+    given = local.command if local else None
+    argv = given.split() if isinstance(given, str) else list(given or [])
+    if not argv:
+        if not (folder / "adapter.py").is_file():
+            raise EvalHubError(f"{folder}: has neither adapter.py nor runtime.local.command, so it cannot run here")
+        argv = [str(environments.python_of(folder, announce)), "-m", "evalhub_components.benchmark"]
+    environ = {key: value for key, value in os.environ.items() if not _is_private(key, value)}
+    environ |= {
+        "PYTHONPATH": str(environments.components_path()),
+        "PYTHONNOUSERSITE": "1",
+        "PYDANTIC_DISABLE_PLUGINS": "1",
+        "EVALHUB_PROVIDER_DIR": str(folder.resolve()),
+        "EVALHUB_LIFELINE": "stdin",
+    }
+    return Command(argv, environ | {variable.name: variable.value for variable in (local.env if local else [])})
+
+
+def _is_private(name: str, value: str) -> bool:
+    """Return whether a framework should not see this variable: credentials of others, or what is set for it anyway."""
+    if name in _OURS or _SENSITIVE_NAME.search(name):
+        return True
+    # without the proxy the model may be out of reach
+    return bool(_PASSWORD_IN_ADDRESS.search(value)) and not name.lower().endswith("_proxy")
+
+
+class Pool:
+    """Runs batches of benchmarks, a bounded number at once, and ends them all when it is interrupted."""
+
+    def __init__(self, work: Work, commands: Mapping[str, Command], listener: Listener) -> None:
+        self._work = work
+        self._commands = commands
+        self._listener = listener
+        self._stopping = threading.Event()
+        self._running: set[subprocess.Popen[str]] = set()
+        self._lock = threading.Lock()
+
+    def run(self, batches: Sequence[Sequence[BenchmarkTask]], jobs: int) -> None:
+        """Run every batch in a process of its own, at most `jobs` at once.
+
+        Raises:
+            EvalHubError: a provider's command cannot be started.
+            KeyboardInterrupt: interrupted; no process is left.
+        """
+        with ThreadPoolExecutor(max_workers=jobs) as executor:
+            try:
+                futures = [executor.submit(self._run_batch, batch) for batch in batches]
+                for future in wait(futures).done:
+                    future.result()
+            except KeyboardInterrupt:
+                self._stop()
+                raise
+
+    def _stop(self) -> None:
+        self._stopping.set()
+        with self._lock:
+            running = list(self._running)
+        for process in running:
+            process.terminate()
+        for process in running:
+            try:
+                process.wait(_SECONDS_TO_END)
+            except subprocess.TimeoutExpired:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+
+    def _run_batch(self, tasks: Sequence[BenchmarkTask]) -> None:
+        """Run one start of a framework; a process that dies is started again for what it left undone."""
+        left = list(tasks)
+        provider_id = tasks[0].provider_id
+        for attempt in range(self._work.retries + 1):
+            if self._stopping.is_set():
+                return
+            end = self._start(self._commands[provider_id], left)
+            left = [task for task in left if not self._results(task).is_file()]
+            if not left or self._stopping.is_set():
+                return
+            if attempt < self._work.retries:
+                message = f"{provider_id}: its process {end}; starting it again for {len(left)} benchmark(s)"
+                self._listener({"event": "stage", "stage": "retry", "message": message})
+        for task in left:
+            reason = f"its process {end}"
+            self._listener(
+                {"event": "finished", "index": task.index, "slug": task.slug, "status": "missing", "reason": reason}
+            )
+
+    def _results(self, task: BenchmarkTask) -> Path:
+        return self._work.directory / "benchmarks" / task.slug / "results.json"
+
+    def _start(self, command: Command, tasks: Sequence[BenchmarkTask]) -> str:
+        """Run `tasks` in one process and return how it ended."""
+        work, record = self._work, self._work.record
+        with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
+            json.dump([task.as_json() for task in tasks], file)
+            file.flush()
+            argv = [
+                *command.argv,
+                *("--task", f"@{file.name}"),
+                *("--model-url", record.model_url),
+                *("--model-name", record.model_name),
+                *("--job-id", record.job_id),
+                *("--fingerprint", work.fingerprint.digest()),
+                *("--num-examples", str(record.num_examples or 0)),
+                *("--results", str(work.directory / "benchmarks")),
+            ]
+            return self._follow(argv, command.environ | ({MODEL_SECRET: str(work.secret)} if work.secret else {}))
+
+    def _follow(self, argv: list[str], environ: dict[str, str]) -> str:
+        """Run a benchmark step, pass its events on, and return how it ended, with its last words."""
+        with tempfile.TemporaryFile("w+", errors="replace") as errors:
+            with self._lock:
+                if self._stopping.is_set():
+                    return "was not started"
+                try:
+                    # a session of its own: Ctrl-C at the terminal is for this program, which ends its children in order
+                    process = subprocess.Popen(
+                        argv,
+                        env=environ,
+                        stdin=subprocess.PIPE,
+                        stdout=subprocess.PIPE,
+                        stderr=errors,
+                        text=True,
+                        errors="replace",
+                        start_new_session=True,
+                    )
+                except OSError as error:
+                    raise EvalHubError(f"{argv[0]}: cannot be started ({error.strerror})") from None
+                self._running.add(process)
+            # the step ends when its standard input closes: should a listener raise, leaving the block closes it
+            with process:
+                assert process.stdout is not None
+                for line in process.stdout:
+                    event = _event(line)
+                    if event is not None:
+                        self._listener(event)
+                process.wait()
+            with self._lock:
+                self._running.discard(process)
+            errors.seek(0)
+            return _end(process.returncode, errors.read())
+
+
+def _event(line: str) -> dict[str, Any] | None:
+    """Return the event in a line of a step's output; a provider's own command may print what else it likes."""
+    try:
+        event = json.loads(line)
+    except ValueError:
+        return None
+    return event if isinstance(event, dict) and "event" in event else None
+
+
+def _end(status: int, said: str) -> str:
+    if status < 0:
+        name = signal.Signals(-status).name
+        return f"was ended by {name}" + (" (out of memory?)" if name == "SIGKILL" else "")
+    last = " ".join(said[-500:].split())
+    return f"exited with status {status}" + (f": {last}" if last and status else "")

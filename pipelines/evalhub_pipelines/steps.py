@@ -1,0 +1,84 @@
+"""The steps around the benchmarks, each a process with the argv it has on a cluster: fingerprint and aggregate."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from evalhub_components import atomic
+from evalhub_components.credentials import MODEL_SECRET
+from evalhub_components.errors import EvalHubError
+from evalhub_components.schema.plan import EvaluationPlan
+from evalhub_components.schema.run import Fingerprint, RunRecord
+
+
+def fingerprint(url: str, name: str, secret: Path | None) -> Fingerprint:
+    """Return which model answers at `url`.
+
+    Args:
+        secret: folder with the model's credentials.
+
+    Raises:
+        EvalHubError: the model cannot be reached, refuses the key, or has another name; with the cure.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        output = Path(folder) / "fingerprint.json"
+        argv = ["evalhub_components.fingerprint", "--model-url", url, "--model-name", name, "--output", str(output)]
+        _step(argv, {MODEL_SECRET: str(secret)} if secret else {})
+        return Fingerprint.model_validate(atomic.read_json(output))
+
+
+def aggregate(
+    directory: Path,
+    plan: EvaluationPlan,
+    record: RunRecord,
+    *,
+    mlflow_uri: str | None,
+    mlflow_required: bool,
+    lock: int,
+) -> list[str]:
+    """Judge the run in `directory`, keep its evidence and log it; return what could not be published.
+
+    Args:
+        mlflow_uri: None turns tracking off.
+        mlflow_required: an MLflow failure is an error.
+        lock: file descriptor of the run's lock, which the step holds too: it may outlive this process.
+
+    Raises:
+        EvalHubError: it cannot be judged or kept, or not be logged where that is required.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        # files, because one argument holds 128 KiB, and less than 2000 task digests
+        header, run = Path(folder) / "header.json", Path(folder) / "run.json"
+        atomic.write_json(header, plan.header.as_json())
+        atomic.write_json(run, record.as_json())
+        argv = [
+            "evalhub_components.aggregate",
+            *("--header", f"@{header}"),
+            *("--run", f"@{run}"),
+            *("--fingerprint", str(directory / "fingerprint.json")),
+            *("--results", str(directory / "benchmarks")),
+            *("--output", str(directory)),
+        ]
+        if mlflow_uri:
+            argv += ["--mlflow-uri", mlflow_uri, *(["--mlflow-required"] if mlflow_required else [])]
+        _step(argv, {}, held=(lock,))
+    return list(atomic.read_json(directory / "publication.json").get("warnings", []))
+
+
+def _step(argv: list[str], environ: dict[str, str], held: tuple[int, ...] = ()) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", *argv],
+        env=os.environ | environ | {"PYDANTIC_DISABLE_PLUGINS": "1"},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        pass_fds=held,
+    )
+    if done.returncode:
+        said = done.stderr.strip()[-2000:].removeprefix("error: ")
+        raise EvalHubError(said or f"{argv[0]} exited with status {done.returncode}")

@@ -1,0 +1,171 @@
+"""Ctrl-C and SIGTERM end every process, keep what is finished, and exit with 130."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import re
+import signal
+import socket
+import termios
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from evalhub_pipelines.demo_model import DemoModelServer
+
+Starts = Callable[[], list[list[str]]]
+
+
+def interrupt(process: Any) -> None:
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to everything in the foreground
+
+
+def terminate(process: Any) -> None:
+    os.kill(process.pid, signal.SIGTERM)
+
+
+@pytest.mark.parametrize("stop", [interrupt, terminate])
+def test_cancelled_run_ends_all_processes_and_can_be_resumed(
+    cli: Any,
+    model: DemoModelServer,
+    collection: Callable[..., Path],
+    starts: Starts,
+    eventually: Callable[[Any], Any],
+    is_gone: Callable[[int], bool],
+    stop: Callable[[Any], None],
+) -> None:
+    """Two providers in two processes, each in the middle of a benchmark, and one benchmark finished."""
+    release = cli.folder / "release"
+    blocked = {"wait_for": str(release)}
+    path = collection(("a", {}), ("b", blocked), ("other/a", blocked))
+    process = cli.start(*cli.arguments(path, model), "--jobs", 2)
+    eventually(lambda: len(starts()) == 3)
+    directory = cli.run_directory()
+    eventually((directory / "benchmarks" / "000-a" / "results.json").exists)
+    stop(process)
+    done = cli.ended(process)
+    assert done.status == 130
+    assert "Traceback" not in done.err
+    assert f"go on with: evalhub-kfp run --resume {directory}" in done.err
+    assert done.out == ""
+    children = {int(pid) for _, adapter, harness in starts() for pid in (adapter, harness)}
+    assert all(is_gone(pid) for pid in children)
+    assert json.loads((directory / "run.json").read_text())["state"] == "cancelled"
+    assert [path.parent.name for path in directory.glob("benchmarks/*/results.json")] == ["000-a"]
+    assert not (directory / "verdict.json").exists()
+
+    release.touch()
+    resumed = cli.resume(directory)
+    assert resumed.status == 0, resumed.err
+    assert sorted(name for name, *_ in starts()) == ["a", "a", "a", "b", "b"]
+    assert json.loads((directory / "run.json").read_text())["state"] == "completed"
+
+
+@pytest.mark.parametrize("stop", [interrupt, terminate])
+def test_interrupting_the_fingerprint_leaves_nothing(
+    cli: Any, collection: Callable[..., Path], eventually: Callable[[Any], Any], stop: Callable[[Any], None]
+) -> None:
+    asked = threading.Event()
+    with silent_server(asked) as port:
+        arguments = ["--model-url", f"http://127.0.0.1:{port}/v1", "--model-name", "m", "--catalog", cli.catalog]
+        process = cli.start("run", collection(("a", {})), *arguments)
+        eventually(asked.is_set)
+        stop(process)
+        done = cli.ended(process)
+    assert done.status == 130
+    assert "cancelled before the first benchmark; nothing was kept" in done.err
+    assert "Traceback" not in done.err
+    assert cli.run_directories() == []
+
+
+def test_interrupting_the_making_of_an_environment_leaves_it_to_be_made(
+    cli: Any, write: Callable[..., Path], eventually: Callable[[Any], Any]
+) -> None:
+    benchmark = {"id": "a", "primary_score": {"metric": "acc"}}
+    write("own/providers/slow/provider.yaml", {"id": "slow", "benchmarks": [benchmark]})
+    write("own/providers/slow/requirements.txt", "some-package==1.0\n")
+    asked = threading.Event()
+    with silent_server(asked) as port:
+        index = {"UV_INDEX_URL": f"http://127.0.0.1:{port}/simple", "UV_CACHE_DIR": str(cli.folder / "uv")}
+        process = cli.start("providers", "install", "slow", "--catalog", "own", environ=index)
+        eventually(asked.is_set)
+        interrupt(process)
+        done = cli.ended(process)
+    assert done.status == 130
+    assert "Traceback" not in done.err
+    listed = cli("providers", "list", "--catalog", "own", "--format", "json").json
+    assert {"slow": False}.items() <= {provider["id"]: provider["installed"] for provider in listed}.items()
+
+
+def test_ctrl_c_at_a_terminal_cancels_a_run_that_shows_bars(
+    cli: Any, model: DemoModelServer, collection: Callable[..., Path], starts: Starts, is_gone: Callable[[int], bool]
+) -> None:
+    path = collection(("a", {"wait_for": str(cli.folder / "never")}))
+    master, terminal = os.openpty()
+    termios.tcsetwinsize(terminal, (40, 120))
+    process = cli.start(
+        *cli.arguments(path, model),
+        environ={"TERM": "xterm-256color"},
+        stdin=terminal,
+        stdout=terminal,
+        stderr=terminal,
+        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+    )
+    os.close(terminal)
+    seen = ""
+    while not re.search(r"obedient / a .*1/2 running evaluation", seen):
+        seen += os.read(master, 65536).decode(errors="replace")
+    assert "all benchmarks" in seen
+    assert "\x1b[" in seen
+    os.write(master, b"\x03")
+    while True:
+        try:
+            seen += os.read(master, 65536).decode(errors="replace")
+        except OSError:  # Linux says so when the other side of the terminal is closed
+            break
+    os.close(master)
+    assert process.wait() == 130
+    assert "Traceback" not in seen
+    assert "\x1b[?25h" in seen.rpartition("\x1b[?25l")[2]  # the cursor is there again
+    assert all(is_gone(int(pid)) for pid in starts()[0][1:])
+
+
+def test_terminating_a_demo_model_is_no_error_of_python(cli: Any, eventually: Callable[[Any], Any]) -> None:
+    process = cli.start("demo-model", "--port", 0, "--port-file", "port")
+    eventually((cli.folder / "port").exists)
+    terminate(process)
+    done = cli.ended(process)
+    assert done.status == 130
+    assert "Traceback" not in done.err
+
+
+@contextmanager
+def silent_server(asked: threading.Event) -> Iterator[int]:
+    """Accept connections and never answer."""
+    connections = []
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def accept() -> None:
+            while True:
+                try:
+                    connection, _ = server.accept()
+                except OSError:
+                    return
+                connections.append(connection)
+                asked.set()
+
+        thread = threading.Thread(target=accept, daemon=True)
+        thread.start()
+        try:
+            yield int(server.getsockname()[1])
+        finally:
+            server.shutdown(socket.SHUT_RDWR)
+            thread.join()
+            for connection in connections:
+                connection.close()

@@ -1,0 +1,99 @@
+"""What the README shows is what a reader gets."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from evalhub_pipelines.demo_model import DemoModelSettings, running
+
+ROOT = Path(__file__).resolve().parents[2]
+README = (ROOT / "README.md").read_text("utf-8")
+COMMAND = str(Path(sys.executable).with_name("evalhub-kfp"))
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+def commands() -> list[list[str]]:
+    found = []
+    for block in blocks("sh"):
+        for line in block.splitlines():
+            words = shlex.split(line, comments=True)
+            if words and words[0].endswith("evalhub-kfp"):
+                found.append(words[1:])
+    return found
+
+
+def normalised(text: str) -> list[str]:
+    """Return the lines without what differs from run to run: ids, digests, folders and the padding they cause."""
+    text = re.sub(r"\d{8}-\d{6}-[0-9a-f]{6}", "RUN", text)
+    text = re.sub(r"sha256:[0-9a-f]{64}", "DIGEST", text)
+    text = re.sub(r"\b[0-9a-f]{32}\b", "MLFLOW", text)
+    text = re.sub(r"[^\s:]*/(?=runs/RUN|mlflow\.db)", "", text)
+    return [line.rstrip() for line in text.strip().splitlines()]
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
+    if not os.environ.get("EVALHUB_LM_EVAL_PYTHON"):
+        pytest.skip("the environment of lm_evaluation_harness is made by `make test`")
+    folder = tmp_path_factory.mktemp("demo")
+    environ = {key: value for key, value in os.environ.items() if key != "MLFLOW_TRACKING_URI"}
+    done = subprocess.run(
+        [ROOT / "tests" / "demo.sh", "--output", str(folder / "runs")], env=environ, capture_output=True, text=True
+    )
+    return folder, done
+
+
+def test_the_demo_passes_and_prints_what_the_readme_shows(
+    demo: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
+    _, done = demo
+    assert done.returncode == 0, done.stderr
+    assert normalised(done.stdout) == normalised(blocks("text")[0])
+
+
+def test_the_python_example_runs_as_it_stands(demo: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+    folder, _ = demo
+    (example,) = [block for block in blocks("python") if "from evalhub_pipelines import" in block]
+    with running(DemoModelSettings(skill=1.0, model_name="my-model")) as server:
+        script = example.replace("http://localhost:8000/v1", server.base_url)
+        done = subprocess.run([sys.executable, "-c", script], cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    digest, verdict = done.stdout.splitlines()
+    assert re.fullmatch(r"sha256:[0-9a-f]{64}", digest)
+    assert verdict.startswith("pass ")
+
+
+@pytest.mark.parametrize("words", commands(), ids=" ".join)
+def test_every_command_and_option_in_the_readme_exists(words: list[str]) -> None:
+    names = [word for word in words if re.fullmatch(r"[a-z-]+", word)][:2]
+    options = [word for word in words if word.startswith("-")]
+    for depth in (2, 1):
+        done = subprocess.run([COMMAND, *names[:depth], "--help"], capture_output=True, text=True)
+        if done.returncode == 0:
+            break
+    assert done.returncode == 0, done.stderr
+    assert [option for option in options if option not in done.stdout] == []
+
+
+def test_every_make_target_in_the_readme_exists() -> None:
+    shown = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    targets = {line.split()[0] for line in shown.splitlines()}
+    named = set(re.findall(r"^make ([a-z-]+)|`make ([a-z-]+)`", README, re.MULTILINE))
+    assert {first or second for first, second in named} <= targets
+
+
+def test_the_eval_yaml_in_the_readme_is_valid(tmp_path: Path) -> None:
+    (example,) = [block for block in blocks("yaml") if "model:" in block]
+    path = tmp_path / "eval.yaml"
+    path.write_text(example)
+    done = subprocess.run([COMMAND, "plan", str(path)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
