@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 LOCK := .ci/requirements-dev.txt
 READY := $(VENV)/.ready
 
-.PHONY: help demo test lint bench lock schemas clean
+.PHONY: help demo test compile check-compiled lint bench lock schemas clean
 help: ## print the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
 
@@ -24,6 +24,12 @@ test: $(READY) ## run the test suite
 	EVALHUB_LM_EVAL_PYTHON="$$($(BIN)/evalhub-kfp providers install lm_evaluation_harness | cut -d' ' -f2)" \
 	  $(BIN)/python -m pytest -n 2 --dist loadfile
 
+compile: $(READY) ## write compiled/: a pipeline a collection, a component a provider
+	$(BIN)/evalhub-kfp compile
+
+check-compiled: $(READY) ## fail when compiled/ is not what the sources compile to
+	$(BIN)/evalhub-kfp compile --check
+
 lint: $(READY) ## check style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -31,6 +37,9 @@ lint: $(READY) ## check style and types
 
 bench: $(READY) ## print the benchmark figures
 	$(BIN)/python tests/bench.py
+
+schemas: $(READY) ## renew the JSON Schemas that editors use
+	$(BIN)/python -m evalhub_pipelines.json_schemas
 
 lock: $(READY) ## renew the lock of the development environment
 	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \

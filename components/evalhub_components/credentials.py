@@ -1,4 +1,4 @@
-"""The model's credentials, read from the folder of a mounted secret."""
+"""Credentials, read from the folders of mounted secrets."""
 
 from __future__ import annotations
 
@@ -12,21 +12,48 @@ MODEL_SECRET = "EVALHUB_MODEL_SECRET"
 """Environment variable that names the secret's folder: one file a key, as Kubernetes mounts it."""
 
 
+MLFLOW_SECRET = "EVALHUB_MLFLOW_SECRET"
+"""Environment variable that names the folder with MLflow's credentials: `token`, or `username` and `password`."""
+
+CA = "EVALHUB_CA"
+"""Environment variable that names a folder with CA certificates in `ca-bundle.crt`, as a config map is mounted."""
+
+
 def read() -> ModelCredentials:
     """Return the credentials in the folder that `EVALHUB_MODEL_SECRET` names; empty without one.
 
     Raises:
         EvalHubError: one of them can be no credential; the message does not show it.
     """
-    folder = os.environ.get(MODEL_SECRET)
-    if not folder:
-        return ModelCredentials()
-    ca_cert = Path(folder) / "ca_cert"
+    folder = Path(os.environ.get(MODEL_SECRET) or os.devnull)
+    ca_cert = folder / "ca_cert"
     return ModelCredentials(
-        api_key=_value(Path(folder) / "api-key"),
-        ca_cert=ca_cert if ca_cert.is_file() else None,
-        hf_token=_value(Path(folder) / "hf-token"),
+        api_key=_value(folder / "api-key"),
+        ca_cert=ca_cert if ca_cert.is_file() else ca_bundle(),
+        hf_token=_value(folder / "hf-token"),
     )
+
+
+def mlflow_environment() -> dict[str, str]:
+    """Return the environment variables that give MLflow's client its credentials and CA.
+
+    Raises:
+        EvalHubError: one of them can be no credential; the message does not show it.
+    """
+    folder, bundle = Path(os.environ.get(MLFLOW_SECRET) or os.devnull), ca_bundle()
+    values = {
+        "MLFLOW_TRACKING_TOKEN": _value(folder / "token"),
+        "MLFLOW_TRACKING_USERNAME": _value(folder / "username"),
+        "MLFLOW_TRACKING_PASSWORD": _value(folder / "password"),
+        "MLFLOW_TRACKING_SERVER_CERT_PATH": str(bundle) if bundle else None,
+    }
+    return {name: value for name, value in values.items() if value}
+
+
+def ca_bundle() -> Path | None:
+    """Return the file with the CA certificates of a mounted config map, None without one."""
+    path = Path(os.environ.get(CA) or os.devnull) / "ca-bundle.crt"
+    return path if path.is_file() else None
 
 
 def _value(path: Path) -> str | None:

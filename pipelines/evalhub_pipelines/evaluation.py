@@ -113,14 +113,6 @@ def _of_collection(
 
 def _resolved(collection: Collection, catalog: Catalog, config: EvaluationConfig | None) -> EvaluationPlan:
     providers = catalog.providers_of(collection)
-    unknown = dict.fromkeys(entry.provider_id for entry in collection.benchmarks if entry.provider_id not in providers)
-    if unknown:
-        known = catalog.provider_ids()
-        problems = [
-            Problem(f"collection {collection.id}", f"there is no provider {name!r}{documents.near(name, known)}")
-            for name in unknown
-        ]
-        raise InvalidDocument(problems)
     if config is None:
         return resolution.resolve(collection, providers)
     return resolution.resolve(
@@ -143,3 +135,16 @@ def need_config(evaluation: Evaluation) -> EvaluationConfig:
     if evaluation.config is None:
         raise EvalHubError("no model to evaluate (give --model-url and --model-name, or an eval.yaml with a model)")
     return evaluation.config
+
+
+def pipeline_defaults(config: EvaluationConfig | None) -> dict[str, Any]:
+    """Return what an eval.yaml says of a compiled pipeline's inputs, by their names."""
+    if config is None:
+        return {}
+    found: dict[str, Any] = {"model_url": config.model.url, "model_name": config.model.name}
+    found["model_secret"] = config.model.auth.secret_ref if config.model.auth else None
+    found["num_examples"] = config.num_examples
+    if config.experiment:
+        found["experiment_name"] = config.experiment.name
+        found["experiment_tags"] = "\n".join(f"{key}={value}" for key, value in config.experiment.tags.items())
+    return {name: value for name, value in found.items() if value}

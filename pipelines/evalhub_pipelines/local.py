@@ -111,6 +111,7 @@ def run(
         atomic.write_json(directory / "plan.json", plan.as_json())
         atomic.write_json(directory / "fingerprint.json", fingerprint.as_json())
         atomic.write_json(directory / "run.json", record.as_json())
+        options.listener({"event": "stage", "stage": "run", "message": f"run directory {directory}"})
         work = Work(directory, record, fingerprint, secret, plan.header.execution.retries)
         return _execute(plan, plan.tasks, work, commands, options, lock)
 
@@ -217,21 +218,23 @@ def _commands(tasks: Sequence[BenchmarkTask], catalog: Catalog, options: Options
 
 
 def _same_model(run: run_directory.LoadedRun, now: Fingerprint, options: Options) -> Fingerprint:
-    """Return the fingerprint to go on with.
+    """Return the fingerprint to go on with: the one of the beginning, whose headers are in the evidence already.
 
     Raises:
         EvalHubError: another model answers than when the run began, and nobody accepted that.
     """
     before = run.fingerprint
     if before is None or now.digest() == before.digest():
-        return now
+        return before or now
     if not options.accept_fingerprint:
         what = "serves another model" if now.identity != before.identity else "answers otherwise"
         raise EvalHubError(
             f"{run.path}: {run.record.model_url} {what} than when the run began "
             "(start a new run, or mix the results knowingly with --accept-fingerprint)"
         )
-    return before
+    # who reads the evidence must learn that another model gave some of the answers
+    accepted = [*before.observed.get("accepted_on_resume", []), now.as_json()]
+    return before.model_copy(update={"observed": {**before.observed, "accepted_on_resume": accepted}})
 
 
 def _secret(name: str | None) -> Path | None:

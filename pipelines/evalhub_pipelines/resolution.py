@@ -67,8 +67,6 @@ def resolve(
                 slug=slug(index, benchmark.id),
                 provider_id=entry.provider_id,
                 benchmark_id=benchmark.id,
-                title=benchmark.name or benchmark.id,
-                category=benchmark.category,
                 primary_score=score,
                 threshold=threshold,
                 weight=entry.weight,

@@ -37,10 +37,10 @@ from evalhub_components.schema.results import Sample
 class Obedient(FrameworkAdapter):
     def run_benchmark_job(self, config, callbacks):
         say = config.parameters.get
-        callbacks.report_status(JobStatusUpdate(phase="running_evaluation", completed_steps=1, total_steps=2))
         if say("starts"):
             with open(say("starts"), "a") as file:
                 file.write(f"{config.benchmark_id} {os.getpid()} {os.getppid()}\\n")
+        callbacks.report_status(JobStatusUpdate(phase="running_evaluation", completed_steps=1, total_steps=2))
         if say("wait_for"):
             while not Path(say("wait_for")).exists():
                 time.sleep(0.02)

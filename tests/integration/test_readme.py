@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from evalhub_pipelines.demo_model import DemoModelSettings, running
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -36,6 +37,7 @@ def normalised(text: str) -> list[str]:
     text = re.sub(r"\d{8}-\d{6}-[0-9a-f]{6}", "RUN", text)
     text = re.sub(r"sha256:[0-9a-f]{64}", "DIGEST", text)
     text = re.sub(r"\b[0-9a-f]{32}\b", "MLFLOW", text)
+    text = text.replace(".venv/bin/", "")
     text = re.sub(r"[^\s:]*/(?=runs/RUN|mlflow\.db)", "", text)
     return [line.rstrip() for line in text.strip().splitlines()]
 

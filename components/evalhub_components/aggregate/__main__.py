@@ -6,10 +6,13 @@ import argparse
 import json
 import logging
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from evalhub_components import kfp_output
+from evalhub_components.aggregate import pipeline_run
 from evalhub_components.aggregate.aggregation import aggregate
 from evalhub_components.aggregate.assembly import assemble
 from evalhub_components.aggregate.run_directory import parse
@@ -25,9 +28,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.getLogger("evalhub_components").setLevel(logging.INFO)
     try:
         header = parse(PlanHeader, _json(options.header, "--header"), "--header")
-        record = parse(RunRecord, _json(options.run, "--run"), "--run")
-        assemble(header, record, options.fingerprint, options.results, options.output)
-        aggregate(options.output, mlflow_uri=options.mlflow_uri, mlflow_required=options.mlflow_required)
+        if options.run:
+            record = parse(RunRecord, _json(options.run, "--run"), "--run")
+        else:
+            record = pipeline_run.record(
+                header,
+                run_id=options.run_id,
+                model_url=options.model_url,
+                model_name=options.model_name,
+                num_examples=options.num_examples,
+                experiment_name=options.experiment_name,
+                experiment_tags=options.experiment_tags,
+                scheduled_time=options.scheduled_time,
+                results=options.results,
+            )
+        with tempfile.TemporaryDirectory(prefix="evalhub-") as folder:
+            output = options.output or Path(folder) / record.run_id
+            assemble(header, record, options.fingerprint, options.results, output)
+            verdict = aggregate(output, mlflow_uri=options.mlflow_uri, mlflow_required=options.mlflow_required)
+            pipeline_run.hand_over(output, options.verdict_file, options.evidence, options.report_file)
+            kfp_output.write(options.executor_input, {"metrics": pipeline_run.numbers(verdict)})
     except EvalHubError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_status
@@ -37,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("python -m evalhub_components.aggregate", description="judge and publish a run")
     parser.add_argument("--header", required=True, metavar="JSON", help="the plan's header; @FILE reads it from a file")
-    parser.add_argument("--run", required=True, metavar="JSON", help="the run record; @FILE reads it from a file")
+    parser.add_argument("--run", metavar="JSON", help="the run record, instead of what describes a pipeline run")
     parser.add_argument("--fingerprint", required=True, type=Path, metavar="FILE", help="the model's fingerprint")
     parser.add_argument(
         "--results",
@@ -47,9 +67,21 @@ def _parser() -> argparse.ArgumentParser:
         metavar="DIR",
         help="folder with a folder per benchmark; may be given several times",
     )
-    parser.add_argument("--output", required=True, type=Path, metavar="RUN_DIR", help="the run directory")
+    parser.add_argument("--output", type=Path, metavar="RUN_DIR", help="the run directory (default: a temporary one)")
     parser.add_argument("--mlflow-uri", metavar="URI", help="MLflow to log to (default: none)")
     parser.add_argument("--mlflow-required", action="store_true", help="an MLflow that does not work is an error")
+    run = parser.add_argument_group("a pipeline run")
+    run.add_argument("--run-id", help="id of the run")
+    run.add_argument("--model-url", help="base address of the model")
+    run.add_argument("--model-name", help="the model's name at that address")
+    run.add_argument("--num-examples", type=int, default=0, help="examples a benchmark at most; 0 is no limit")
+    run.add_argument("--experiment-name", default="", help="MLflow experiment (default: the collection's id)")
+    run.add_argument("--experiment-tags", default="", help="tags of the MLflow run, one key=value a line")
+    run.add_argument("--scheduled-time", default="", help="when a recurring run was due")
+    run.add_argument("--verdict-file", type=Path, metavar="FILE", help="gets verdict.json")
+    run.add_argument("--evidence", type=Path, metavar="DIR", help="gets the evidence")
+    run.add_argument("--report-file", type=Path, metavar="FILE", help="gets report.md")
+    run.add_argument("--executor-input", metavar="JSON", help="what Kubeflow Pipelines tells a task of itself")
     return parser
 
 

@@ -11,6 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from evalhub_components import credentials
 from evalhub_components.aggregate.recording import DatasetRecording, Recording, RunRecording
 from evalhub_components.errors import EvalHubError, MissingExtra, TrackingUnavailable
 
@@ -50,6 +51,7 @@ def send(recording: Recording, uri: str) -> Tracked:
     """
     for name, value in _CLIENT_SETTINGS.items():
         os.environ.setdefault(name, value)
+    os.environ.update(credentials.mlflow_environment())
     if find_spec("mlflow") is None:
         raise MissingExtra("mlflow", "logging to MLflow")
     # it reports every retry; what came of them is reported here

@@ -11,10 +11,12 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+from evalhub_components import kfp_output
 from evalhub_components.benchmark.harness import Harness, stdout_report
 from evalhub_components.benchmark.settings import Settings, Terminated
 from evalhub_components.errors import EvalHubError, ExitStatus
 from evalhub_components.schema.plan import BenchmarkTask
+from evalhub_components.schema.results import BenchmarkResults
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -27,6 +29,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--fingerprint", default=None, help="digest of the model that answered before the run")
     parser.add_argument("--num-examples", type=int, default=0, help="examples a benchmark at most; 0 is no limit")
     parser.add_argument("--test-data", type=Path, default=None, help="folder with the benchmarks' external data")
+    parser.add_argument("--executor-input", metavar="JSON", help="what Kubeflow Pipelines tells a task of itself")
     parser.add_argument("--results", type=Path, required=True, help="folder that gets one folder a benchmark")
     arguments = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(levelname)s %(message)s")
@@ -49,6 +52,7 @@ def main(argv: list[str] | None = None) -> int:
         tasks = _tasks(arguments.task)
         harness = Harness(settings, stdout_report)
         harness.run(tasks)
+        kfp_output.write(arguments.executor_input, {"metrics": _metrics(settings.results, tasks)})
     except Terminated as end:
         print(f"stopped by {end}; finished benchmarks are kept", file=sys.stderr)
         return end.status
@@ -59,6 +63,18 @@ def main(argv: list[str] | None = None) -> int:
         print(f"{error.filename or arguments.results}: {error.strerror}", file=sys.stderr)
         return ExitStatus.ERROR
     return 0
+
+
+def _metrics(results: Path, tasks: list[BenchmarkTask]) -> dict[str, float]:
+    """Return the numbers of all benchmarks that completed, for KFP's dashboard."""
+    found = {}
+    for task in tasks:
+        left = BenchmarkResults.model_validate_json((results / task.slug / "results.json").read_bytes())
+        prefix = f"{task.benchmark_id}/" if len(tasks) > 1 else ""
+        for name, metric in left.metrics.items() if left.status == "completed" else ():
+            if isinstance(metric.value, int | float):
+                found[prefix + name] = float(metric.value)
+    return found
 
 
 def _tasks(argument: str) -> list[BenchmarkTask]:

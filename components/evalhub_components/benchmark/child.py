@@ -112,11 +112,14 @@ def _run(adapter_file: Path, specs: Sequence[JobSpec], log: Path, pipe: _Pipe, w
             for spec in specs:
                 _run_alone(adapter, spec, callbacks, pipe, log)
                 # the next benchmark could take the disk that this one's results need
-                os.read(waiting, 1)
+                if not os.read(waiting, 1):
+                    return 1
         _flush()
     except BaseException as error:
-        pipe.send(event="crash", reason=_reason(error))
-        traceback.print_exc()
+        try:
+            traceback.print_exc()
+        finally:  # the log may be on a full disk
+            pipe.send(event="crash", reason=_reason(error))
         return 1
     return 0
 
@@ -129,8 +132,10 @@ def _run_alone(adapter: FrameworkAdapter, spec: JobSpec, callbacks: _Callbacks, 
     try:
         callbacks.report_results(adapter.run_benchmark_job(spec, callbacks))
     except Exception as error:
-        pipe.send(event="failure", index=spec.benchmark_index, reason=_reason(error))
-        traceback.print_exc()
+        try:
+            traceback.print_exc()
+        finally:  # the log may be on a full disk
+            pipe.send(event="failure", index=spec.benchmark_index, reason=_reason(error))
     # from here on nothing of this process is written into the benchmark's folder
     _log_to(log)
     os.chdir(log.parent)

@@ -177,6 +177,9 @@ class Harness:
         try:
             self._follow(attempt, deadline)
         finally:
+            adapter.end()
+            for event in adapter.events(0):  # what it said before, and nobody heard yet
+                self._handle(event, attempt, deadline)
             adapter.close()
             for entry in attempt.begun():
                 if entry.payload is not None or entry.failure is not None:

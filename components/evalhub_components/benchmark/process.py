@@ -87,8 +87,7 @@ class AdapterProcess:
         _end_orphans()
 
     def close(self) -> None:
-        """End it, and give up what it may still have said."""
-        self.end()
+        """Give up what it may still have said."""
         os.close(self._pipe)
         os.close(self._go_ahead)
 
@@ -97,11 +96,9 @@ def death(status: int) -> str:
     """Return in words how a process ended that should have returned results."""
     if os.WIFSIGNALED(status):
         number = os.WTERMSIG(status)
+        name = signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
         hint = " (out of memory?)" if number == signal.SIGKILL else ""
-        known = number in set(signal.Signals)
-        return (
-            f"the adapter's process was ended by {signal.Signals(number).name if known else f'signal {number}'}{hint}"
-        )
+        return f"the adapter's process was ended by {name}{hint}"
     return f"the adapter's process exited with status {os.waitstatus_to_exitcode(status)} before it returned results"
 
 

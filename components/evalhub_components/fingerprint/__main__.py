@@ -18,15 +18,19 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--model-url", required=True, help="base address of the model, ending in /v1")
     parser.add_argument("--model-name", required=True, help="the model's name at that address")
     parser.add_argument("--output", type=Path, required=True, help="file that gets the fingerprint as JSON")
+    parser.add_argument("--digest-file", type=Path, help="file that gets the fingerprint's digest alone")
     arguments = parser.parse_args(argv)
-    secrets = credentials.read()
-    redaction = Redaction([secrets.api_key, secrets.hf_token])
+    redaction = Redaction([])
     try:
+        secrets = credentials.read()
+        redaction = Redaction([secrets.api_key, secrets.hf_token])
         found = Probe(arguments.model_url, arguments.model_name, secrets).fingerprint()
     except EvalHubError as error:
         print(redaction.text(str(error)), file=sys.stderr)
         return error.exit_status
     atomic.write_json(arguments.output, redaction.document(found.as_json()))
+    if arguments.digest_file:
+        atomic.write_text(arguments.digest_file, found.digest())
     for line in found.missing:
         print(redaction.text(f"not known of the model: {line}"), file=sys.stderr)
     return 0

@@ -27,6 +27,9 @@ _IDENTITY = ("id", "root", "parent", "max_model_len")
 _SENSITIVE_HEADERS = {"set-cookie", "authorization", "proxy-authorization", "www-authenticate"}
 _MAX_BYTES = 4 << 20
 _TRIES = 3
+_BUSY = {429, 500, 502, 503, 504}
+_NOT_OFFERED = {400, 404, 405, 415, 422, 501}
+"""What servers answer on an interface they do not have, or not for this model."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,7 @@ class _Answer:
     def json(self) -> Any:
         try:
             return json.loads(self.body)
-        except ValueError:
+        except (ValueError, RecursionError):
             return None
 
 
@@ -61,6 +64,8 @@ class Probe:
         self._name = name
         self._secrets = secrets
         self._timeout = timeout
+        if not self._url.startswith(("http://", "https://")):
+            raise EvalHubError(f"{self._url}: must start with http:// or https://")
         try:
             context = ssl.create_default_context()
             if secrets.ca_cert:
@@ -79,6 +84,8 @@ class Probe:
         listing = self._request("/models")
         entry = self._entry(listing, missing)
         answers, system_fingerprints = self._answers(missing)
+        if answers is None and listing.status != 200:
+            raise EvalHubError(f"{self._url}: has neither a model list nor answers (does the url end in /v1?)")
         absent = [key for key in _IDENTITY if entry.get(key) is None]
         if absent:
             missing.append(f"the model list gives no {', '.join(absent)}")
@@ -90,7 +97,7 @@ class Probe:
             identity=canonical.digest({key: entry.get(key) for key in _IDENTITY}),
             answers=canonical.digest(answers) if answers is not None else None,
             observed={
-                "model": {str(key): value for key, value in entry.items() if _is_plain(value)},
+                "model": entry,
                 "headers": listing.headers,
                 "system_fingerprints": system_fingerprints,
                 "answers": answers,
@@ -112,7 +119,8 @@ class Probe:
         if self._name not in served:
             shown = ", ".join(sorted(served)[:10]) or "none"
             raise EvalHubError(f"{self._url}: does not serve a model named {self._name!r} (it serves: {shown})")
-        return served[self._name]
+        # only what can be digested: a server may list anything
+        return {key: value for key, value in served[self._name].items() if _is_plain({key: value})}
 
     def _answers(self, missing: list[str]) -> tuple[list[str] | None, list[str]]:
         """Return the answers to PROMPTS from the first interface that has one, and the system fingerprints in them."""
@@ -132,10 +140,10 @@ class Probe:
                     raise EvalHubError(f"{self._url}{path}: the answer is not OpenAI-compatible (it holds no choices)")
                 answers.append(text)
                 if isinstance(document.get("system_fingerprint"), str):
-                    fingerprints.add(document["system_fingerprint"])
+                    fingerprints.add(_whole(document["system_fingerprint"]))
             else:
                 return answers, sorted(fingerprints)
-            if refusal.status in (401, 403) or refusal.status >= 500:
+            if refusal.status not in _NOT_OFFERED:
                 self._refuse(refusal)
         if refusal.status == 404 and "model" in _message(refusal).lower():
             self._refuse(refusal)
@@ -146,7 +154,7 @@ class Probe:
         """Return the answer; a server that is busy or fails is asked again, twice."""
         for attempt in range(_TRIES):
             answer = self._send(path, body)
-            if answer.status not in (429, 500, 502, 503, 504) or attempt == _TRIES - 1:
+            if answer.status not in _BUSY or attempt == _TRIES - 1:
                 break
             time.sleep(0.5 * 2**attempt + random.random() / 4)
         return answer
@@ -183,7 +191,12 @@ def _text(document: Any) -> str | None:
         text = choice["message"]["content"] if "message" in choice else choice["text"]
     except (KeyError, IndexError, TypeError):
         return None
-    return text if isinstance(text, str) else ""
+    return _whole(text) if isinstance(text, str) else ""
+
+
+def _whole(text: str) -> str:
+    """Return `text` without halves of characters: an answer that is cut may end in one."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def _message(answer: _Answer) -> str:
@@ -200,7 +213,7 @@ def _kept(headers: Any) -> dict[str, str]:
 def _is_plain(value: Any) -> bool:
     try:
         canonical.dumps(value)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
     return True
 

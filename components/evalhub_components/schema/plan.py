@@ -18,9 +18,9 @@ class ResolvedScore(Document):
     """The primary score with nothing left to inherit; `range` is in the metric's units."""
 
     metric: str
-    lower_is_better: bool
-    range: tuple[float, float]
-    range_overflow: Literal["error", "clip"]
+    lower_is_better: bool = False
+    range: tuple[float, float] = (0.0, 1.0)
+    range_overflow: Literal["error", "clip"] = "error"
 
 
 class ResolvedThreshold(Document):
@@ -51,25 +51,27 @@ class BenchmarkTask(Document):
     slug: str
     provider_id: str
     benchmark_id: str
-    title: str
-    category: str | None
     primary_score: ResolvedScore
-    threshold: ResolvedThreshold | None
-    weight: float
-    required: bool
-    parameters: dict[str, Any]
-    num_few_shot: int | None
-    num_examples: int | None
-    dataset_size: int | None
-    seed: int
-    timeout: int
-    max_error_rate: float
-    test_data_ref: TestDataRef | None
-    hardware: HardwareConfig | None
+    threshold: ResolvedThreshold | None = None
+    weight: float = 1.0
+    required: bool = False
+    parameters: dict[str, Any] = Field(default_factory=dict)
+    num_few_shot: int | None = None
+    num_examples: int | None = None
+    dataset_size: int | None = None
+    seed: int = 42
+    timeout: int = 3600
+    max_error_rate: float = 0.0
+    test_data_ref: TestDataRef | None = None
+    hardware: HardwareConfig | None = None
 
     def digest(self) -> str:
-        """Return the task digest, `sha256:<hex>`."""
+        """Return the task digest, `sha256:<hex>`: over every key, those with default values too."""
         return canonical.digest(self.as_json())
+
+    def as_argument(self) -> dict[str, Any]:
+        """Return the task without the keys that have their default values, for where every byte counts."""
+        return self.model_dump(mode="json", by_alias=True, exclude_defaults=True)
 
 
 class PlanExecution(Document):

@@ -5,22 +5,35 @@ from __future__ import annotations
 import signal
 import sys
 import traceback
+from importlib.util import find_spec
+from typing import Any
 
-from evalhub_components.errors import EvalHubError, ExitStatus, MissingExtra
+from evalhub_components.errors import Cancelled, EvalHubError, ExitStatus, MissingExtra
 
-try:
-    import click
-except ImportError:
+if not (find_spec("click") and find_spec("rich")):
     print(MissingExtra("cli", "the command line"), file=sys.stderr)
     sys.exit(MissingExtra.exit_status)
 
+import click
+
 import evalhub_components
-from evalhub_pipelines.cli import catalogue, demo, judging, output, planning, running
+from evalhub_pipelines.cli import catalogue, compiling, demo, judging, output, planning, running
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110, "show_default": True}
 
 
-@click.group(context_settings=CONTEXT)
+class Commands(click.Group):
+    """Commands whose output nobody reads any more end in an error: click's own status 1 would read as a failed gate."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Return the exit status of a command, None for success."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            return ExitStatus.ERROR
+
+
+@click.group(cls=Commands, context_settings=CONTEXT)
 def cli() -> None:
     """Evaluate language models: plan, run and judge collections of benchmarks.
 
@@ -34,7 +47,15 @@ def version() -> None:
     click.echo(evalhub_components.__version__)
 
 
-for command in (running.run, planning.plan, judging.judge, catalogue.providers, catalogue.collections, demo.demo_model):
+for command in (
+    running.run,
+    planning.plan,
+    judging.judge,
+    compiling.compile_pipelines,
+    catalogue.providers,
+    catalogue.collections,
+    demo.demo_model,
+):
     cli.add_command(command)
 
 
@@ -53,17 +74,13 @@ def main() -> None:
         click.echo("interrupted", err=True)
         status = ExitStatus.INTERRUPTED
     except EvalHubError as error:
-        click.echo(f"error: {error}", err=True)
+        click.echo(str(error) if isinstance(error, Cancelled) else f"error: {error}", err=True)
         status = error.exit_status
     except OSError as error:
         click.echo(f"error: {error.filename or 'a file'}: {error.strerror or error}", err=True)
         status = ExitStatus.ERROR
-    except SystemExit as error:
-        # click ends with status 1 when a pipe's reader has gone, which would read as a failed gate
-        left = isinstance(error.__context__, BrokenPipeError)
-        status = ExitStatus.ERROR if left or not isinstance(error.code, int) else error.code
     except Exception:
-        # so would Python's own status for a mistake in this program
+        # Python's own status for a mistake in this program would read as a failed gate too
         traceback.print_exc()
         status = ExitStatus.ERROR
     output.flush()

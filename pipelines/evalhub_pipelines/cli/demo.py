@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 
-@click.command("demo-model")
+@click.command("demo-model", short_help="serve a stand-in for a model")
 @click.option("--host", default="127.0.0.1", help="address to listen on")
 @click.option("--port", default=8000, help="port to listen on; 0 takes a free one")
 @click.option("--port-file", type=click.Path(path_type=Path), metavar="FILE", help="file that gets the port")

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from evalhub_pipelines.api import Run
 
 
-@click.command()
+@click.command(short_help="compute the verdict of a run again")
 @click.argument("run_dir", type=click.Path(path_type=Path, exists=True, file_okay=False))
 @click.option("--config", metavar="SOURCE", help="eval.yaml, collection file or id with other criteria")
 @click.option(
@@ -51,14 +51,19 @@ def show_run(run: Run, form: str) -> None:
         return
     show(run.verdict)
     click.echo()
-    click.echo(f"report    {run.directory / 'report.md'}")
+    folder = output.near(run.directory)
+    click.echo(f"report    {folder}/report.md")
     if publication["mlflow_run_id"]:
         uri = publication["mlflow_tracking_uri"]
+        if uri.startswith("sqlite:///"):
+            uri = f"sqlite:///{output.near(Path(uri.removeprefix('sqlite:///')))}"
         click.echo(f"mlflow    run {publication['mlflow_run_id']} of {uri}")
-        if uri.startswith("sqlite:"):
-            click.echo(f"          look at it: mlflow ui --backend-store-uri {uri}")
-    click.echo(f"evidence  {run.directory / 'evidence'} ({publication['evidence_digest']})")
-    click.echo(f"          judge it again: evalhub-kfp judge {run.directory}")
+        if uri.startswith("sqlite:///"):
+            click.echo(f"          look at it: {output.program('mlflow')} ui --backend-store-uri {uri}")
+    click.echo(f"evidence  {folder}/evidence")
+    click.echo(f"          its digest: {publication['evidence_digest']}")
+    click.echo(f"          look at it: python3 -m json.tool {folder}/evidence/index.json")
+    click.echo(f"          judge it again: {output.program('evalhub-kfp')} judge {folder}")
     for warning in run.warnings:
         click.echo(f"warning   {output.clean(warning)}")
 
@@ -104,4 +109,4 @@ def exit_with(verdict: Verdict) -> NoReturn:
     """Exit with the status of a verdict."""
     from evalhub_components import gate
 
-    raise SystemExit(int(gate.exit_status(verdict.verdict)))
+    click.get_current_context().exit(int(gate.exit_status(verdict.verdict)))

@@ -26,11 +26,12 @@ def catalog(command: Command) -> Command:
 
 def source(command: Command) -> Command:
     """Add what can be evaluated: an argument, or benchmarks of a provider, and the changes to it."""
+    # help lists options in the order in which decorators stand, which is the reverse of their application
     for decorate in (
-        click.argument("source", required=False),
-        click.option("--provider", metavar="ID", help="provider of the benchmarks given with -b"),
-        click.option("-b", "--benchmark", "benchmarks", metavar="ID", multiple=True, help="benchmark of that provider"),
         click.option("--num-examples", type=click.IntRange(1), metavar="N", help="examples a benchmark at most"),
+        click.option("-b", "--benchmark", "benchmarks", metavar="ID", multiple=True, help="benchmark of that provider"),
+        click.option("--provider", metavar="ID", help="provider of the benchmarks given with -b"),
+        click.argument("source", required=False),
     ):
         command = decorate(command)
     return command
@@ -39,9 +40,9 @@ def source(command: Command) -> Command:
 def model(command: Command) -> Command:
     """Add the model's address, name and secret."""
     for decorate in (
-        click.option("--model-url", metavar="URL", help="base address of the model, ending in /v1"),
-        click.option("--model-name", metavar="NAME", help="the model's name at that address"),
         click.option("--model-secret", metavar="NAME", help="secret with the model's api-key and ca_cert"),
+        click.option("--model-name", metavar="NAME", help="the model's name at that address"),
+        click.option("--model-url", metavar="URL", help="base address of the model, ending in /v1"),
     ):
         command = decorate(command)
     return command

@@ -7,6 +7,8 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import click
@@ -78,3 +80,17 @@ def flush() -> None:
                 stream.flush()
         except OSError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def near(path: Path) -> str:
+    """Return `path` as it would be typed from here: relative when it is below the working directory."""
+    with suppress(ValueError):
+        return str(path.relative_to(Path.cwd()))
+    return str(path)
+
+
+def program(name: str) -> str:
+    """Return how to start a program of this environment: its name, or its path where the name would not find it."""
+    import shutil
+
+    return name if shutil.which(name) else near(Path(sys.executable).with_name(name))

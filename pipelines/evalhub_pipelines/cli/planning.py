@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from evalhub_pipelines.evaluation import Evaluation
 
 
-@click.command()
+@click.command(short_help="show what would be run, and what decides")
 @options.source
 @click.option("--resume", type=click.Path(path_type=Path), metavar="RUN_DIR", help="what resuming this run would do")
 @options.catalog
@@ -28,7 +28,10 @@ def plan(
     catalog_dir: Path | None,
     form: str,
 ) -> None:
-    """show the resolved plan of an eval.yaml, a collection file or a collection's id"""
+    """show the resolved plan of an eval.yaml, a collection, or benchmarks of a provider
+
+    SOURCE is an eval.yaml, a collection's file, or a collection's id as in `evalhub-kfp collections list`.
+    """
     from evalhub_pipelines import advice
 
     if resume is not None:

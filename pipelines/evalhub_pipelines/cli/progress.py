@@ -43,7 +43,7 @@ def shown(plan: EvaluationPlan | None, quiet: bool) -> Iterator[Listener]:
         def listener(event: dict[str, Any]) -> None:
             if event["event"] != "status":
                 lines(event)
-            slug = event.get("slug")
+            slug = str(event.get("slug"))
             if event["event"] == "resumed":
                 progress.update(everything, completed=event["kept"], total=event["kept"] + event["left"])
             elif event["event"] == "finished":

@@ -12,7 +12,7 @@ from evalhub_pipelines.cli.judging import exit_with, show_run
 from evalhub_pipelines.cli.planning import evaluation_of
 
 
-@click.command()
+@click.command(short_help="run an evaluation on this machine")
 @options.source
 @options.model
 @click.option("--name", help="name of this evaluation")
@@ -46,7 +46,10 @@ def run(
     catalog_dir: Path | None,
     form: str,
 ) -> None:
-    """run an eval.yaml, a collection, or benchmarks of a provider, and exit with the verdict's status"""
+    """run an eval.yaml, a collection, or benchmarks of a provider, and exit with the verdict's status
+
+    SOURCE is an eval.yaml, a collection's file, or a collection's id as in `evalhub-kfp collections list`.
+    """
     tracking = None if no_mlflow else mlflow_uri or "default"
     if resume is not None:
         if any((source, provider, benchmarks, num_examples, model_url, model_name, model_secret, name)):

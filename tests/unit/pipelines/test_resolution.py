@@ -269,8 +269,7 @@ def test_an_alias_resolves_to_the_benchmark() -> None:
 
 def test_a_task_knows_what_its_provider_says_of_the_benchmark() -> None:
     task = plan().tasks[0]
-    assert (task.title, task.category, task.num_few_shot, task.dataset_size) == ("ARC", "reasoning", 5, 100)
-    assert plan({"id": "attack"}).tasks[0].title == "attack"
+    assert (task.num_few_shot, task.dataset_size) == (5, 100)
 
 
 # how it is run

@@ -30,8 +30,6 @@ def a_task(index: int, name: str, **changes: Any) -> BenchmarkTask:
         "slug": f"{index:03d}-{name}",
         "provider_id": "lm_evaluation_harness",
         "benchmark_id": name,
-        "title": name,
-        "category": None,
         "primary_score": ResolvedScore(metric="acc", lower_is_better=False, range=(0, 1), range_overflow="error"),
         "threshold": ResolvedThreshold(value=0.5, source="benchmark"),
         "weight": 1.0,

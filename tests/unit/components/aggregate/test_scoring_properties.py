@@ -84,8 +84,6 @@ class Case:
                 slug=f"{index:03d}-b",
                 provider_id="p",
                 benchmark_id="b",
-                title="b",
-                category=None,
                 primary_score=ResolvedScore.model_validate(
                     {
                         "metric": "m",

@@ -85,14 +85,20 @@ class Step:
     def results(self) -> Path:
         return self.folder / "results"
 
+    @property
+    def scratch(self) -> Path:
+        return self.folder / "scratch"
+
     def start(self, tasks: Tasks, *more: str, **options: Any) -> subprocess.Popen[str]:
         argv = [
             *(sys.executable, *self.command, "--task", tasks if isinstance(tasks, str) else json.dumps(tasks)),
             *("--model-url", "http://127.0.0.1:9/v1", "--model-name", "a-model", "--job-id", "ab" * 16),
             *("--results", str(self.results), *more),
         ]
-        environ = {key: value for key, value in os.environ.items() if not key.startswith("EVALHUB_")}
-        environ |= {"EVALHUB_PROVIDER_DIR": str(self.folder / "provider"), **self.environ}
+        ours = ("EVALHUB_", "PYTHONUNBUFFERED")
+        environ = {key: value for key, value in os.environ.items() if not key.startswith(ours)}
+        self.scratch.mkdir(exist_ok=True)
+        environ |= {"EVALHUB_PROVIDER_DIR": str(self.folder / "provider"), "TMPDIR": str(self.scratch), **self.environ}
         process = subprocess.Popen(
             argv,
             env=environ,
@@ -150,8 +156,6 @@ def a_task() -> MakeTask:
             "slug": f"{index:03d}-{name}",
             "provider_id": "a-provider",
             "benchmark_id": name,
-            "title": name,
-            "category": None,
             "primary_score": {"metric": "acc", "lower_is_better": False, "range": [0, 1], "range_overflow": "error"},
             "threshold": None,
             "weight": 1,

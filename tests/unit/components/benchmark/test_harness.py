@@ -33,6 +33,7 @@ ENDINGS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "nameless-signal": ({"do": "die_of_a_nameless_signal"}, {}),
     "hang": ({"do": "hang"}, {"timeout": 1}),
     "hang-deaf": ({"do": "hang_deaf"}, {"timeout": 1}),
+    "half-samples": ({"do": "die_while_samples_are_written"}, {}),
     "wrong-type": ({"do": "return_nothing"}, {}),
     "wrong-benchmark": ({"do": "return_another"}, {}),
     "missing": ({"do": "another_metric"}, {}),
@@ -97,6 +98,7 @@ def results_of(endings: Any, name: str) -> dict[str, Any]:
         ("nameless-signal", f"the adapter's process was ended by signal {signal.SIGRTMIN + 5}"),
         ("hang", "timed out after 1 s (raise its timeout, or lower num_examples)"),
         ("hang-deaf", "timed out after 1 s (raise its timeout, or lower num_examples)"),
+        ("half-samples", "the adapter's process exited with status 5 before it returned results"),
         ("wrong-type", "TypeError: the adapter returned a str (it must return JobResults)"),
         ("missing", "primary metric 'acc' is missing (the framework reported: f1, bleu)"),
         ("no-metric", "primary metric 'acc' is missing (the framework reported: none)"),
@@ -290,6 +292,11 @@ def test_every_document_is_canonical_json_with_ordinary_rights(endings: Any) -> 
 
 def test_nothing_half_written_is_left(endings: Any) -> None:
     assert not list(endings.folder.rglob("*.part"))
+    assert not (endings.entry(INDEX["half-samples"]) / "samples.jsonl").exists()
+
+
+def test_scratch_files_are_removed(endings: Any, module_step: Any) -> None:
+    assert list(module_step.scratch.iterdir()) == []
 
 
 def test_results_carry_the_digest_of_their_task_and_their_times(endings: Any) -> None:
@@ -496,6 +503,17 @@ def test_a_stopped_step_keeps_what_is_finished_and_leaves_no_process(
     assert "s3cret" not in (outcome.entry(1) / "log.txt").read_text()
 
 
+def test_a_stopped_batch_keeps_what_is_finished(step: Any, a_task: Any, until: Any) -> None:
+    process = step.adapter("merged").start([a_task(0, batch="some_then_hang"), a_task(1), a_task(2)])
+    until((step.results / "001-a-benchmark" / "results.json").exists)
+    process.terminate()
+    outcome = step.end(process)
+    assert outcome.status == 143
+    assert origins(outcome, 1) == ["joint"]
+    for index in (0, 2):
+        assert not (outcome.entry(index) / "results.json").exists()
+
+
 def test_a_step_ends_with_its_lifeline(step: Any, waiting: Any, is_alive: Any, until: Any) -> None:
     step.environ["EVALHUB_LIFELINE"] = "stdin"
     process, pids = waiting(stdin=subprocess.PIPE)
@@ -539,6 +557,10 @@ def test_results_come_last_and_whole(step: Any, a_task: Any) -> None:
             for name in ("task.json", "environment.json", "samples.jsonl", "log.txt"):
                 assert (path.parent / name).is_file()
     assert step.end(process).status == 0
+    for index in range(20):
+        folder = step.results / f"{index:03d}-a-benchmark"
+        times = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
+        assert max(times, key=lambda name: times[name]) == "results.json"
 
 
 # ---- disk and memory

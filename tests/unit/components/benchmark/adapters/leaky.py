@@ -53,6 +53,9 @@ class Leaky(FrameworkAdapter):
         callbacks.report_status(JobStatusUpdate(phase=f"with {key}"))
         if config.parameters.get("do") == "fail":
             raise RuntimeError(f"401 for Bearer {key}")
+        if config.parameters.get("do") == "fail_at_length":
+            # the reason is cut at 2000 characters
+            raise RuntimeError(("x" * 2000)[: 1997 - len("RuntimeError: ")] + key)
         if config.parameters.get("do") == "late":
             callbacks.report_results(results(config))
             os.write(1, f"written late: {key}\n".encode())

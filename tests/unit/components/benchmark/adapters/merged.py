@@ -56,7 +56,8 @@ class Merged(Scripted):
         with contextlib.suppress(OSError), (configs[1].raw_dir / "big.bin").open("wb", buffering=0) as file:
             while file.write(b"x" * 4096):
                 pass
-        yield _with_origin(configs[0], "joint")
+        yield results(configs[0], results=[EvaluationResult("acc", 0.5), EvaluationResult("origin", "joint")])
+        time.sleep(FOREVER)
 
     def some(self, configs: Sequence[JobSpec], callbacks: JobCallbacks) -> Iterator[JobResults]:
         yield _with_origin(configs[-1], "joint")

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +98,13 @@ class Scripted(FrameworkAdapter):
 
     def return_another(self, config: JobSpec, callbacks: JobCallbacks) -> JobResults:
         return results(config, benchmark_index=999)
+
+    def die_while_samples_are_written(self, config: JobSpec, callbacks: JobCallbacks) -> JobResults:
+        def samples() -> Iterator[Sample]:
+            yield Sample(id="first", score=1)
+            os._exit(5)
+
+        return results(config, samples=samples())
 
     # ---- values
 

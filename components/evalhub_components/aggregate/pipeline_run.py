@@ -1,0 +1,102 @@
+"""What a Kubeflow pipeline run hands to `aggregate` as arguments, and what it takes from it as artifacts."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from evalhub_components import __version__, atomic
+from evalhub_components.aggregate.run_directory import parse, task_folders
+from evalhub_components.errors import EvalHubError
+from evalhub_components.schema.plan import PlanHeader
+from evalhub_components.schema.results import BenchmarkResults
+from evalhub_components.schema.run import RunRecord, job_id
+from evalhub_components.schema.verdict import Verdict
+
+
+def record(
+    header: PlanHeader,
+    *,
+    run_id: str | None,
+    model_url: str | None,
+    model_name: str | None,
+    num_examples: int,
+    experiment_name: str,
+    experiment_tags: str,
+    scheduled_time: str,
+    results: Sequence[Path],
+) -> RunRecord:
+    """Return the run record of a pipeline run; it started when its first benchmark did.
+
+    Raises:
+        EvalHubError: an argument is missing, the tags are not `key=value` lines, or no benchmark left results.
+    """
+    needed = {"--run-id": run_id, "--model-url": model_url, "--model-name": model_name}
+    missing = [name for name, value in needed.items() if not value]
+    if missing:
+        raise EvalHubError(f"{', '.join(missing)}: must be given unless there is --run")
+    url, name, limit = str(model_url).rstrip("/"), str(model_name), num_examples or None
+    tags = _tags(experiment_tags) | ({"evalhub.scheduled_time": scheduled_time} if scheduled_time else {})
+    return RunRecord(
+        run_id=str(run_id),
+        job_id=job_id(header.digest(), url, name, limit),
+        name=None,
+        plan_digest=header.digest(),
+        model_url=url,
+        model_name=name,
+        declared_environment={},
+        num_examples=limit,
+        tags=[],
+        experiment_name=experiment_name or header.collection_id,
+        experiment_tags=tags,
+        package_version=__version__,
+        engine="kfp",
+        state="running",
+        started_at=_started(results),
+        completed_at=None,
+    )
+
+
+def hand_over(run: Path, verdict: Path | None, evidence: Path | None, report: Path | None) -> None:
+    """Copy verdict.json, the evidence and report.md to where the pipeline wants them."""
+    for source, target in ((run / "verdict.json", verdict), (run / "report.md", report)):
+        if target is not None:
+            atomic.write_bytes(target, source.read_bytes())
+    if evidence is not None:
+        shutil.rmtree(evidence, ignore_errors=True)
+        shutil.copytree(run / "evidence", evidence)
+
+
+def numbers(verdict: Verdict) -> dict[str, float]:
+    """Return what the dashboard shows of a verdict: numbers only, a pass is 1."""
+    found = {"gate/pass": float(verdict.verdict == "pass"), "gate/threshold": verdict.threshold}
+    found |= {"gate/score": verdict.score} if verdict.score is not None else {}
+    for test in verdict.benchmarks:
+        if test.normalized_score is not None:
+            found[f"{test.slug}/score"] = test.normalized_score
+    return found
+
+
+def _started(results: Sequence[Path]) -> str:
+    times = []
+    for folder in task_folders(results):
+        path = folder / "results.json"
+        # what cannot be read is judged, and named, later
+        with contextlib.suppress(EvalHubError):
+            times.append(parse(BenchmarkResults, atomic.read_json(path), str(path)).started_at)
+    if not times:
+        raise EvalHubError("--results: no benchmark left results, so there is nothing to judge")
+    return min(times)
+
+
+def _tags(text: str) -> dict[str, str]:
+    found = {}
+    for number, line in enumerate(text.splitlines(), 1):
+        if line.strip():
+            key, equals, value = line.partition("=")
+            if not equals or not key.strip():
+                raise EvalHubError(f"--experiment-tags: line {number}: must be key=value")
+            found[key.strip()] = value.strip()
+    return found

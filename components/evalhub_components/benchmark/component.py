@@ -1,0 +1,50 @@
+"""KFP interface of the benchmark step: any number of benchmarks of one provider, in that provider's image."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kfp import dsl
+from kfp.dsl.base_component import BaseComponent
+
+from evalhub_components import kfp_ports
+
+
+def benchmark(image: str, *, name: str = "benchmark", test_data: bool = False) -> BaseComponent:
+    """Return the component that runs benchmarks in `image`; outputs `results` and the dashboard's `metrics`.
+
+    Args:
+        image: of the provider.
+        name: of the component.
+        test_data: whether it takes a Dataset `test_data`.
+    """
+    ports: dict[str, Any] = {
+        "task": str,
+        "model_url": str,
+        "model_name": str,
+        "fingerprint": str,
+        "num_examples": int,
+    }
+    if test_data:
+        ports["test_data"] = dsl.Input[dsl.Dataset]
+    ports |= {"results": dsl.Output[dsl.Artifact], "metrics": dsl.Output[dsl.Metrics]}
+
+    def build(given: dict[str, Any]) -> dsl.ContainerSpec:
+        data = ["--test-data", given["test_data"].path] if test_data else []
+        return dsl.ContainerSpec(
+            image=image,
+            command=["python", "-m", "evalhub_components.benchmark"],
+            args=[
+                *("--task", given["task"]),
+                *("--model-url", given["model_url"]),
+                *("--model-name", given["model_name"]),
+                *("--job-id", dsl.PIPELINE_JOB_ID_PLACEHOLDER),
+                *("--fingerprint", given["fingerprint"]),
+                *("--num-examples", given["num_examples"]),
+                *data,
+                *("--results", given["results"].path),
+                *("--executor-input", dsl.PIPELINE_TASK_EXECUTOR_INPUT_PLACEHOLDER),
+            ],
+        )
+
+    return kfp_ports.component(name, ports, build)

@@ -1,0 +1,67 @@
+"""`evalhub-kfp compile`: collections as Kubeflow pipelines."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from evalhub_pipelines.cli import options
+
+
+@click.command("compile")
+@click.argument("collections", nargs=-1, metavar="[COLLECTION]...")
+@click.option("--config", type=click.Path(path_type=Path), metavar="FILE", help="an eval.yaml instead")
+@click.option("--output", type=click.Path(path_type=Path), default=Path("compiled"), help="folder that gets the files")
+@click.option("--image", "images", multiple=True, metavar="PROVIDER=REF", help="image of a provider, or of components")
+@click.option("--image-lock", type=click.Path(path_type=Path), metavar="FILE", help="images pinned by make push-images")
+@click.option("--image-pull-secret", multiple=True, metavar="NAME", help="secret that the images are pulled with")
+@click.option("--check", is_flag=True, help="write nothing; fail when a file is not what it should be")
+@options.catalog
+def compile_pipelines(
+    collections: tuple[str, ...],
+    config: Path | None,
+    output: Path,
+    images: tuple[str, ...],
+    image_lock: Path | None,
+    image_pull_secret: tuple[str, ...],
+    check: bool,
+    catalog_dir: Path | None,
+) -> None:
+    """compile collections, all of them by default, into pipelines that Kubeflow runs"""
+    from evalhub_components.errors import EvalHubError, MissingExtra
+    from evalhub_pipelines import evaluation
+    from evalhub_pipelines.catalog import Catalog
+
+    try:
+        from evalhub_pipelines import compiled_files, compiler
+    except ModuleNotFoundError as error:
+        if not (error.name or "").startswith("kfp"):
+            raise
+        raise MissingExtra("kfp", "compiling pipelines") from None
+    if config and collections:
+        raise click.UsageError("give either collections or --config")
+    catalog = Catalog.of(catalog_dir)
+    chosen = compiled_files.read_lock(image_lock) if image_lock else {}
+    chosen |= compiled_files.parse_images(images)
+    unknown = chosen.keys() - {"components", *catalog.provider_ids()}
+    if unknown and not image_lock:
+        raise EvalHubError(f"--image: there is no provider {sorted(unknown)[0]!r}")
+    files = {}
+    for source in [str(config)] if config else collections or catalog.collection_ids():
+        found = evaluation.of(source, catalog)
+        plan = compiled_files.with_images(found.plan, chosen)
+        made = compiler.Options(
+            components_image=chosen.get("components", compiler.COMPONENTS_IMAGE),
+            image_pull_secrets=image_pull_secret,
+            defaults=evaluation.pipeline_defaults(found.config),
+        )
+        files[f"{plan.header.collection_id}.yaml"] = compiler.compile_plan(plan, made)
+    if not (config or collections):
+        files |= compiled_files.components(catalog, chosen)
+    if check:
+        compiled_files.check(files, output)
+    else:
+        compiled_files.write(files, output)
+    for name in files:
+        click.echo(f"{output / name}: {'is up to date' if check else 'written'}")

@@ -1,0 +1,113 @@
+"""The folder `compiled/`: a pipeline a collection, a component a provider, and whether they are what they should be."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from evalhub_components import atomic
+from evalhub_components.errors import EvalHubError, InvalidDocument, Problem
+from evalhub_components.schema.plan import EvaluationPlan
+from evalhub_components.schema.provider import KubernetesRuntime
+from evalhub_pipelines import compiler
+from evalhub_pipelines.catalog import Catalog
+
+_HEADER = re.compile(r"^# Description: Collection (\S+) version (.+), plan (sha256:[0-9a-f]{64})", re.MULTILINE)
+
+
+def with_images(plan: EvaluationPlan, images: Mapping[str, str]) -> EvaluationPlan:
+    """Return `plan` with these images, by provider id, in place of its own."""
+    runtimes = {
+        name: KubernetesRuntime.model_validate({**runtime.model_dump(), "image": images.get(name, runtime.image)})
+        for name, runtime in plan.header.runtimes.items()
+    }
+    return EvaluationPlan(header=plan.header.model_copy(update={"runtimes": runtimes}), tasks=plan.tasks)
+
+
+def read_lock(path: Path) -> dict[str, str]:
+    """Return the images that `make push-images` wrote down, by provider id, `components` among them.
+
+    Raises:
+        EvalHubError: the file is no such lock.
+    """
+    document = atomic.read_json(path)
+    try:
+        images = {"components": document["components"], **document["providers"]}
+    except (KeyError, TypeError):
+        raise EvalHubError(f"{path}: is no lock of images (make push-images writes one)") from None
+    unpinned = [name for name, image in images.items() if "@sha256:" not in str(image)]
+    if unpinned:
+        raise EvalHubError(f"{path}: {', '.join(unpinned)}: not pinned by digest")
+    return images
+
+
+def components(catalog: Catalog, images: Mapping[str, str]) -> dict[str, str]:
+    """Return the reusable component of every provider that has an image, by file name."""
+    found = {}
+    for provider_id in catalog.provider_ids():
+        runtime = catalog.provider(provider_id).runtime.k8s
+        image = images.get(provider_id) or (runtime.image if runtime else None)
+        if image:
+            found[f"components/{provider_id}.yaml"] = compiler.compile_component(provider_id, image)
+    return found
+
+
+def write(files: Mapping[str, str], folder: Path) -> None:
+    """Write `files` into `folder`.
+
+    Raises:
+        InvalidDocument: a collection has changed under the version that a file there holds already.
+    """
+    problems = [problem for name, text in files.items() for problem in _same_version(folder / name, text)]
+    if problems:
+        raise InvalidDocument(problems)
+    for name, text in files.items():
+        atomic.write_text(folder / name, text)
+
+
+def check(files: Mapping[str, str], folder: Path) -> None:
+    """Compare `folder` with what would be written into it, the version of kfp aside.
+
+    Raises:
+        InvalidDocument: with every file that is missing, outdated, or left from a collection that is gone.
+    """
+    problems = []
+    for name, text in files.items():
+        path = folder / name
+        if not path.is_file():
+            problems.append(Problem(str(path), "is missing (run `make compile`)"))
+        elif changed := _same_version(path, text):
+            problems += changed
+        elif compiler.without_sdk_version(path.read_text("utf-8")) != compiler.without_sdk_version(text):
+            problems.append(Problem(str(path), "is not what the sources compile to (run `make compile`)"))
+    for path in sorted(folder.rglob("*.yaml")):
+        if path.relative_to(folder).as_posix() not in files:
+            problems.append(Problem(str(path), "belongs to no collection or provider (remove it)"))
+    if problems:
+        raise InvalidDocument(problems)
+
+
+def _same_version(path: Path, text: str) -> list[Problem]:
+    """Return the problem of a collection whose content changed without a new version."""
+    if not path.is_file():
+        return []
+    old, new = _HEADER.search(path.read_text("utf-8")), _HEADER.search(text)
+    if old is None or new is None or old[2] != new[2] or old[3] == new[3]:
+        return []
+    what = f"collection {new[1]} is not what version {new[2]} was when it was compiled (give it a new version)"
+    return [Problem(str(path), what)]
+
+
+def parse_images(arguments: tuple[str, ...]) -> dict[str, str]:
+    """Return the images of `PROVIDER=REFERENCE` arguments.
+
+    Raises:
+        EvalHubError: an argument has another form.
+    """
+    pairs = [argument.partition("=") for argument in arguments]
+    wrong = [name for name, equals, image in pairs if not (name and equals and image)]
+    if wrong:
+        raise EvalHubError(f"--image: must be PROVIDER=REFERENCE, or components=REFERENCE, got {json.dumps(wrong[0])}")
+    return {name: image for name, _, image in pairs}

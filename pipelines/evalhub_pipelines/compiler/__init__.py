@@ -1,0 +1,67 @@
+"""Compiles plans into Kubeflow pipelines, and providers into reusable components."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import yaml
+from kfp import compiler as kfp_compiler
+from kfp.dsl.base_component import BaseComponent
+
+from evalhub_components.benchmark.component import benchmark
+from evalhub_components.errors import EvalHubError
+from evalhub_components.schema.plan import EvaluationPlan
+from evalhub_pipelines.compiler import groups
+from evalhub_pipelines.compiler.pipeline import COMPONENTS_IMAGE, Options, pipeline
+
+__all__ = ["COMPONENTS_IMAGE", "Options", "compile_component", "compile_plan", "without_sdk_version"]
+
+
+def compile_plan(plan: EvaluationPlan, options: Options | None = None) -> str:
+    """Return the pipeline of `plan` as YAML: the same bytes for the same plan and versions.
+
+    Raises:
+        EvalHubError: an image is missing or not pinned, or a cluster could not take a pipeline of this size.
+    """
+    chosen = options or Options()
+    _check_images(plan, chosen)
+    text = _compiled(pipeline(plan, chosen))
+    groups.check_size(text, plan)
+    return text
+
+
+def compile_component(provider_id: str, image: str) -> str:
+    """Return the benchmark step of one provider as a component that any pipeline can load."""
+    return _compiled(benchmark(image, name=f"benchmark-{provider_id}".replace("_", "-")))
+
+
+def without_sdk_version(text: str) -> list[Any]:
+    """Return a compiled file as data, without the version of kfp that wrote it."""
+    documents = [document for document in yaml.load_all(text, Loader=groups.LOADER) if document]
+    for document in documents:
+        document.pop("sdkVersion", None)
+    return documents
+
+
+def _compiled(component: BaseComponent) -> str:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "pipeline.yaml"
+        kfp_compiler.Compiler().compile(component, str(path))
+        return path.read_text("utf-8")
+
+
+def _check_images(plan: EvaluationPlan, options: Options) -> None:
+    images = {name: runtime.image for name, runtime in plan.header.runtimes.items()}
+    for name, image in {**images, "components": options.components_image}.items():
+        if not image:
+            raise EvalHubError(f"provider {name}: has no runtime.k8s.image (add it, or give --image {name}=REFERENCE)")
+        tag = image.rpartition("/")[2].partition(":")[2]
+        if "@sha256:" in image:
+            continue
+        if tag in ("", "latest"):
+            raise EvalHubError(f"image of {name}: {image} may change (give a tag other than latest, or a digest)")
+        if plan.header.execution.cache:
+            why = "execution.cache needs images pinned by digest: KFP's cache key holds no image"
+            raise EvalHubError(f"image of {name}: {image}: {why} (compile with --image-lock)")

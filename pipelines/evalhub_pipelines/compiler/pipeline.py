@@ -1,0 +1,220 @@
+"""The pipeline of a plan: a named task a benchmark, then aggregate, then gate.
+
+The shape is what the KFP 2.17 backend runs: unrolled tasks (a loop drops retries, #12389), sub-pipelines of at most 25
+(a DAG travels as one command-line argument), no list of artifacts between tasks, and nothing that may fail before the
+gate, because nothing runs after a failure (#7330) and a failed task keeps no artifacts (#12425).
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Optional
+
+from kfp import dsl
+from kfp.dsl.base_component import BaseComponent
+
+from evalhub_components import __version__
+from evalhub_components.aggregate.component import aggregate
+from evalhub_components.benchmark.component import benchmark
+from evalhub_components.collect.component import collect
+from evalhub_components.fingerprint.component import fingerprint
+from evalhub_components.gate.component import gate
+from evalhub_components.schema.plan import BenchmarkTask, EvaluationPlan
+from evalhub_pipelines.compiler import groups, pods
+
+COMPONENTS_IMAGE = f"quay.io/evalhub-kfp/components:{__version__}"
+
+# kfp knows `Optional[str]`, not `str | None`
+_OptionalText: Any = Optional[str]  # noqa: UP045
+
+INPUTS: dict[str, tuple[Any, Any, str]] = {
+    "model_url": (str, None, "Base address of the model's OpenAI-compatible API, ending in /v1."),
+    "model_name": (str, None, "The model's name at that address."),
+    "model_secret": (
+        _OptionalText,
+        None,
+        "Secret with the model's api-key, ca_cert and hf-token; none if it needs none.",
+    ),
+    "num_examples": (
+        int,
+        0,
+        "Examples a benchmark at most; 0 for no limit. Cutting it short marks the verdict limited.",
+    ),
+    "experiment_name": (str, "", "MLflow experiment; by default the collection's id."),
+    "experiment_tags": (str, "", "Tags of the MLflow run, one key=value a line."),
+    "mlflow_uri": (str, "", "MLflow tracking server; empty for none."),
+    "mlflow_secret": (_OptionalText, None, "Secret with MLflow's token, or username and password."),
+    "ca_config_map": (
+        _OptionalText,
+        None,
+        "Config map with CA certificates (ca-bundle.crt) of the model and of MLflow.",
+    ),
+    "scheduled_time": (str, "", "When a recurring run was due; [[ScheduledTime]] in a schedule."),
+}
+"""Type, default and description of every pipeline input; a missing secret's name is None, because the KFP driver skips
+the mount of None and fails on an empty string."""
+
+AGGREGATE_INPUTS = (
+    "model_url", "model_name", "num_examples", "experiment_name", "experiment_tags", "mlflow_uri", "scheduled_time"
+)  # fmt: skip
+"""What aggregate takes of them."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a plan leaves to whoever compiles it.
+
+    Attributes:
+        components_image: of fingerprint, collect, aggregate and gate.
+        image_pull_secrets: names of secrets with registry credentials for the images.
+        defaults: of pipeline inputs, by name.
+    """
+
+    components_image: str = COMPONENTS_IMAGE
+    image_pull_secrets: tuple[str, ...] = ()
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+
+
+def pipeline(plan: EvaluationPlan, options: Options) -> BaseComponent:
+    """Return the whole pipeline of `plan`."""
+    header = plan.header
+    cut = groups.cut(groups.batches(plan))
+    # made first: kfp defines no pipeline inside another
+    made = [_group(plan, group, options, number) for number, group in enumerate(cut)] if len(cut) > 1 else []
+
+    def build(inputs: dict[str, Any]) -> None:
+        probe = fingerprint(options.components_image)(model_url=inputs["model_url"], model_name=inputs["model_name"])
+        pods.prepare(probe, "fingerprint", header.execution, options.image_pull_secrets)
+        pods.mount_model(probe, inputs)
+        given = {key: inputs[key] for key in ("model_url", "model_name", "num_examples")}
+        given |= {"fingerprint": probe.outputs["digest"]}
+        results = _benchmarks(plan, cut, made, options, inputs, given)
+        task = aggregate(options.components_image, len(results))(
+            header=_constant(header.as_json()),
+            fingerprint=probe.outputs["fingerprint"],
+            **{name: inputs[name] for name in AGGREGATE_INPUTS},
+            **{f"results_{position}": output for position, output in enumerate(results)},
+        )
+        pods.prepare(task, "aggregate", header.execution, options.image_pull_secrets)
+        pods.mount_mlflow(task, inputs)
+        final = gate(options.components_image)(verdict=task.outputs["verdict"])
+        pods.prepare(final, "gate", header.execution, options.image_pull_secrets, retries=0)
+
+    description = (
+        f"Collection {header.collection_id} version {header.collection_version}, plan {header.digest()}. "
+        f"{len(plan.tasks)} benchmarks; passes when the weighted score reaches {header.threshold:g}."
+    )
+    ports = {name: (kind, options.defaults.get(name, value), text) for name, (kind, value, text) in INPUTS.items()}
+    return _graph(f"evalhub-{header.collection_id}", ports, build, description)
+
+
+def _benchmarks(
+    plan: EvaluationPlan,
+    cut: Sequence[Sequence[list[BenchmarkTask]]],
+    made: Sequence[BaseComponent],
+    options: Options,
+    inputs: dict[str, Any],
+    given: dict[str, Any],
+) -> list[Any]:
+    """Add the benchmark tasks, or their sub-pipelines when there are any, and return the results aggregate takes."""
+    if not made:
+        return _tasks(plan, cut[0], options, inputs, given)
+    secrets = {name: inputs[name] for name in ("model_secret", "ca_config_map")}
+    tasks: list[Any] = []
+    for position, (group, component) in enumerate(zip(cut, made, strict=True)):
+        task = component(**given, **secrets)
+        task.set_display_name(f"{group[0][0].provider_id} {position + 1} of {len(made)}")
+        task.set_caching_options(plan.header.execution.cache)
+        if plan.header.execution.max_parallel and tasks:
+            task.after(tasks[-1])
+        tasks.append(task)
+    return [task.output for task in tasks]
+
+
+def _group(
+    plan: EvaluationPlan, batches: Sequence[list[BenchmarkTask]], options: Options, position: int
+) -> BaseComponent:
+    ports: dict[str, tuple[Any, Any, str]] = {
+        name: INPUTS[name] for name in ("model_url", "model_name", "num_examples", "model_secret", "ca_config_map")
+    }
+    ports["fingerprint"] = (str, None, "Digest of the model that answered.")
+
+    def build(inputs: dict[str, Any]) -> Any:
+        given = {name: inputs[name] for name in ("model_url", "model_name", "num_examples", "fingerprint")}
+        results = _tasks(plan, batches, options, inputs, given)
+        merged = collect(options.components_image, len(results))(
+            **{f"results_{number}": output for number, output in enumerate(results)}
+        )
+        pods.prepare(merged, "collect", plan.header.execution, options.image_pull_secrets)
+        return merged.outputs["results"]
+
+    return _graph(f"benchmarks-{position}", ports, build, "", output=dsl.Artifact)
+
+
+def _tasks(
+    plan: EvaluationPlan,
+    batches: Sequence[list[BenchmarkTask]],
+    options: Options,
+    inputs: dict[str, Any],
+    given: dict[str, Any],
+) -> list[Any]:
+    """Add one task a batch and return their results; with `max_parallel` each waits for the one that many before it."""
+    header = plan.header
+    made: list[Any] = []
+    for batch in batches:
+        first = batch[0]
+        runtime = header.runtimes[first.provider_id]
+        name = f"benchmark-{first.slug}" if len(batch) == 1 else f"benchmarks-{first.provider_id}-{first.index:03d}"
+        step = benchmark(str(runtime.image), name=name.replace("_", "-").replace(".", "-"))
+        task = step(task=_constant([entry.as_argument() for entry in batch]), **given)
+        pods.prepare(
+            task, pods.title(batch), header.execution, options.image_pull_secrets, cache=header.execution.cache
+        )
+        pods.mount_model(task, inputs)
+        pods.configure(task, batch, runtime)
+        if header.execution.max_parallel and len(made) >= header.execution.max_parallel:
+            task.after(made[-header.execution.max_parallel])
+        made.append(task)
+    return [task.outputs["results"] for task in made]
+
+
+def _graph(
+    name: str,
+    ports: Mapping[str, tuple[Any, Any, str]],
+    build: Callable[[dict[str, Any]], Any],
+    description: str,
+    output: Any = None,
+) -> BaseComponent:
+    """Return the pipeline that `build` makes; kfp reads inputs off a signature and their texts off a docstring."""
+
+    required = inspect.Parameter.empty
+    parameters = [
+        inspect.Parameter(
+            port,
+            inspect.Parameter.POSITIONAL_OR_KEYWORD,
+            annotation=annotation,
+            default=required if default is None and annotation is str else default,
+        )
+        for port, (annotation, default, _) in ports.items()
+    ]
+    # Python wants parameters without a default first
+    parameters.sort(key=lambda parameter: parameter.default is not required)
+
+    def function(*channels: Any) -> Any:
+        return build({parameter.name: channel for parameter, channel in zip(parameters, channels, strict=True)})
+
+    function.__name__ = name
+    function.__signature__ = inspect.Signature(parameters, return_annotation=output or None)  # type: ignore[attr-defined]
+    function.__annotations__ = {port: ports[port][0] for port in ports} | ({"return": output} if output else {})
+    texts = "".join(f"    {port}: {text}\n" for port, (_, _, text) in ports.items())
+    function.__doc__ = f"{description}\n\nArgs:\n{texts}"
+    made: BaseComponent = dsl.pipeline(name=name, description=description or None)(function)
+    return made
+
+
+def _constant(value: Any) -> str:
+    """Return `value` as JSON that neither Argo nor KFP takes for a template: `{{` becomes its JSON escape."""
+    return json.dumps(value, separators=(",", ":"), sort_keys=True).replace("{{", "\\u007b\\u007b")

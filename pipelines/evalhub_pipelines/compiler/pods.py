@@ -1,0 +1,104 @@
+"""What the pods of a pipeline get: name, credentials, resources, placement, retries and time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from kfp import dsl, kubernetes
+
+from evalhub_components.schema.collection import HardwareConfig
+from evalhub_components.schema.plan import BenchmarkTask, PlanExecution
+from evalhub_components.schema.provider import KubernetesRuntime
+
+MODEL_MOUNT = "/etc/evalhub/secrets/model"
+MLFLOW_MOUNT = "/etc/evalhub/secrets/mlflow"
+CA_MOUNT = "/etc/evalhub/ca"
+
+_START_UP = 600  # seconds a pod has beyond the time limits of its benchmarks
+
+
+def prepare(
+    task: dsl.PipelineTask,
+    title: str,
+    execution: PlanExecution,
+    image_pull_secrets: Sequence[str],
+    *,
+    retries: int | None = None,
+    cache: bool = False,
+) -> None:
+    """Give a task what every pod of ours has: its name on the dashboard, retries, and no rights."""
+    task.set_display_name(title)
+    task.set_caching_options(cache)
+    count = execution.retries if retries is None else retries
+    if count:
+        task.set_retry(count, backoff_duration="30s", backoff_factor=2.0, backoff_max_duration="600s")
+    kubernetes.set_security_context(task, run_as_non_root=True)
+    if image_pull_secrets:
+        kubernetes.set_image_pull_secrets(task, list(image_pull_secrets))
+
+
+def mount_model(task: dsl.PipelineTask, inputs: Mapping[str, Any]) -> None:
+    """Mount the model's credentials: all that a benchmark ever sees."""
+    kubernetes.use_secret_as_volume(task, secret_name=inputs["model_secret"], mount_path=MODEL_MOUNT, optional=True)
+    task.set_env_variable("EVALHUB_MODEL_SECRET", MODEL_MOUNT)
+    _mount_ca(task, inputs)
+
+
+def mount_mlflow(task: dsl.PipelineTask, inputs: Mapping[str, Any]) -> None:
+    """Mount the credentials of MLflow, for aggregate alone."""
+    kubernetes.use_secret_as_volume(task, secret_name=inputs["mlflow_secret"], mount_path=MLFLOW_MOUNT, optional=True)
+    task.set_env_variable("EVALHUB_MLFLOW_SECRET", MLFLOW_MOUNT)
+    _mount_ca(task, inputs)
+
+
+def configure(task: dsl.PipelineTask, batch: Sequence[BenchmarkTask], runtime: KubernetesRuntime) -> None:
+    """Set resources, placement, environment and deadline of a benchmark task; its `hardware_config` goes first."""
+    hardware = batch[0].hardware or HardwareConfig()
+    cpu, memory = hardware.cpu, hardware.memory
+    for value, setter in (
+        ((cpu and cpu.request) or runtime.cpu_request, task.set_cpu_request),
+        ((cpu and cpu.limit) or runtime.cpu_limit, task.set_cpu_limit),
+        ((memory and memory.request) or runtime.memory_request, task.set_memory_request),
+        ((memory and memory.limit) or runtime.memory_limit, task.set_memory_limit),
+    ):
+        if value:
+            setter(value)
+    if hardware.gpu:
+        task.set_accelerator_type(hardware.gpu.name).set_accelerator_limit(hardware.gpu.count)
+    elif runtime.gpu:
+        task.set_accelerator_type(runtime.gpu.resource).set_accelerator_limit(runtime.gpu.count)
+    selector = (runtime.gpu.node_selector if runtime.gpu else {}) | hardware.node_selector
+    for label, value in selector.items():
+        kubernetes.add_node_selector(task, label, value)
+    for toleration in hardware.tolerations:
+        kubernetes.add_toleration(
+            task,
+            key=toleration.get("key"),
+            operator=toleration.get("operator"),
+            value=toleration.get("value"),
+            effect=toleration.get("effect"),
+            toleration_seconds=toleration.get("tolerationSeconds"),
+        )
+    if hardware.queue:
+        kubernetes.add_pod_label(task, "kueue.x-k8s.io/queue-name", hardware.queue.name)
+    if runtime.image_pull_policy:
+        kubernetes.set_image_pull_policy(task, runtime.image_pull_policy)
+    for variable in runtime.env:
+        task.set_env_variable(variable.name, variable.value)
+    task.set_env_variable("EVALHUB_IMAGE", str(runtime.image))
+    kubernetes.set_timeout(task, sum(entry.timeout for entry in batch) + _START_UP)
+
+
+def title(batch: Sequence[BenchmarkTask]) -> str:
+    """Return the name a batch has on the dashboard."""
+    first = batch[0]
+    more = f" and {len(batch) - 1} more" if len(batch) > 1 else ""
+    return f"{first.provider_id} / {first.benchmark_id}{more}"
+
+
+def _mount_ca(task: dsl.PipelineTask, inputs: Mapping[str, Any]) -> None:
+    kubernetes.use_config_map_as_volume(
+        task, config_map_name=inputs["ca_config_map"], mount_path=CA_MOUNT, optional=True
+    )
+    task.set_env_variable("EVALHUB_CA", CA_MOUNT)

@@ -1,0 +1,86 @@
+"""Figures of the images: size, time to build, and what a benchmark container's start costs. Needs an engine and images.
+
+`python tests/bench_images.py [COMMAND]`, where COMMAND is docker, podman, or the path of one.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from evalhub_components.schema.plan import BenchmarkTask
+from evalhub_pipelines import containers, images, plan
+from evalhub_pipelines.catalog import Catalog
+
+ADAPTER = """\
+from evalhub_components.adapter import EvaluationResult, FrameworkAdapter, JobResults
+
+
+class Trivial(FrameworkAdapter):
+    def run_benchmark_job(self, config, callbacks):
+        return JobResults(
+            id=config.id,
+            benchmark_id=config.benchmark_id,
+            benchmark_index=config.benchmark_index,
+            model_name=config.model.name,
+            results=[EvaluationResult("acc", 0.75)],
+            num_examples_evaluated=4,
+        )
+"""
+
+MEASURE = """\
+import os, statistics, subprocess, sys
+
+def cpu(argv):
+    seconds = []
+    for _ in range(5):
+        process = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        _, status, usage = os.wait4(process.pid, 0)
+        assert status == 0, argv
+        seconds.append(usage.ru_utime + usage.ru_stime)
+    return statistics.median(seconds)
+
+print(cpu(["python", "-m", "evalhub_components.benchmark", *sys.argv[1:]]) - cpu(["python", "-c", "pass"]))
+"""
+
+
+def main(engine: str) -> None:
+    """Print every figure."""
+    quickstart = plan("quickstart-v1")
+    for image in images.of_checkout():
+        described = subprocess.run([engine, "image", "inspect", image.reference], capture_output=True, text=True)
+        if described.returncode:
+            sys.exit(f"{image.reference} is not here (make images)")
+        print(f"{image.name + ', size':<62} {json.loads(described.stdout)[0]['Size'] / 1e6:>11.0f} MB", flush=True)
+    for name in Catalog.of().provider_ids():
+        task = quickstart.tasks[0].model_copy(update={"provider_id": name})
+        print(f"{name + ', start over python -c pass':<62} {start(engine, name, task):>8.2f} s CPU", flush=True)
+
+
+def start(engine: str, name: str, task: BenchmarkTask) -> float:
+    """Return what a benchmark that does nothing costs in the provider's image, in CPU seconds."""
+    runtime = Catalog.of().provider(name).runtime.k8s
+    assert runtime is not None
+    with tempfile.TemporaryDirectory() as folder:
+        given = containers.Given(Path(folder) / "task.json", Path(folder) / "results", test_data=Path(folder) / "data")
+        assert given.test_data
+        given.test_data.mkdir()
+        (given.test_data / "adapter.py").write_text(ADAPTER)
+        Path(folder).chmod(0o755)
+        given.task.write_text(json.dumps([task.as_json()]))
+        container = containers.container_of(name, runtime, engine, print, ["python", "-c", MEASURE])
+        container.environ["EVALHUB_PROVIDER_DIR"] = containers.TEST_DATA
+        with containers.lent(container, [task], given) as lent:
+            options = ["--model-url", "http://127.0.0.1:9/v1", "--model-name", "m"]
+            argv = containers.argv(container, containers.new_name("bench"), [task], lent, options)
+            # the lifeline stays open: nothing is sent through it
+            with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+                assert process.stdout is not None
+                return float(process.stdout.read())
+
+
+if __name__ == "__main__":
+    main(*(sys.argv[1:] or ["docker"]))

@@ -1,0 +1,502 @@
+"""The fingerprint step against real servers: the demo model, and ones that behave badly."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from evalhub_components import canonical
+from evalhub_components.adapter import ModelCredentials
+from evalhub_components.errors import EvalHubError
+from evalhub_components.fingerprint.probe import Probe
+from evalhub_components.schema.run import Fingerprint
+from evalhub_pipelines.demo_model import DemoModelSettings, running
+
+KEY = "s3cret-KEY-123"
+MODEL = "a-model"
+
+
+# ---- servers
+
+
+@dataclass
+class Server:
+    """A server that answers as told, and what it was asked.
+
+    Attributes:
+        answers: by path, `(status, body)` or `(status, body, headers)`; a list is used up one by one, the last stays.
+    """
+
+    answers: dict[str, Any]
+    requests: list[tuple[str, dict[str, str], Any]] = field(default_factory=list)
+    url: str = ""
+
+    def asked(self, path: str) -> int:
+        return sum(1 for asked, _, _ in self.requests if asked == path)
+
+    def answer(self, path: str) -> tuple[int, Any, dict[str, str]]:
+        answer = self.answers.get(path, (404, {"detail": "Not Found"}))
+        if isinstance(answer, list):
+            answer = answer.pop(0) if len(answer) > 1 else answer[0]
+        status, body, *headers = answer
+        return status, body, headers[0] if headers else {}
+
+
+@contextmanager
+def serving(answers: dict[str, Any], context: ssl.SSLContext | None = None) -> Iterator[Server]:
+    server = Server(answers)
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            server.requests.append((self.path, dict(self.headers.items()), json.loads(body) if body else None))
+            status, document, headers = server.answer(self.path)
+            raw = document if isinstance(document, bytes) else json.dumps(document).encode()
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(raw)))
+            for name, value in headers.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(raw)
+
+        def do_POST(self) -> None:
+            self.do_GET()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    class Quiet(ThreadingHTTPServer):
+        def handle_error(self, *_: object) -> None:
+            pass  # a client that does not trust the certificate hangs up
+
+    http = Quiet(("127.0.0.1", 0), Handler)
+    if context is not None:
+        http.socket = context.wrap_socket(http.socket, server_side=True)
+    thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+    thread.start()
+    server.url = f"{'https' if context else 'http'}://localhost:{http.server_port}/v1"
+    try:
+        yield server
+    finally:
+        http.shutdown()
+        thread.join()
+        http.server_close()
+
+
+def models(*names: str, **fields: Any) -> tuple[int, dict[str, Any]]:
+    return 200, {"object": "list", "data": [{"id": name, **fields} for name in names]}
+
+
+def chat(text: str | None = "42", **fields: Any) -> tuple[int, dict[str, Any]]:
+    return 200, {"choices": [{"message": {"role": "assistant", "content": text}}], **fields}
+
+
+def completion(text: str = "42") -> tuple[int, dict[str, Any]]:
+    return 200, {"choices": [{"text": text}]}
+
+
+def whole(**changes: Any) -> dict[str, Any]:
+    """Return the answers of a server that is well, with changes by path."""
+    answers = {"/v1/models": models(MODEL), "/v1/chat/completions": chat(), "/v1/completions": completion()}
+    return answers | {f"/v1/{path.replace('_', '/')}": answer for path, answer in changes.items()}
+
+
+# ---- the step and its client
+
+
+@pytest.fixture
+def step(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run the step as a process; its document is `tmp_path/fingerprint.json`."""
+
+    def run(url: str, name: str = "demo-model", **secret: str) -> subprocess.CompletedProcess[str]:
+        environ = {key: value for key, value in os.environ.items() if not key.lower().endswith("_proxy")}
+        environ.pop("EVALHUB_MODEL_SECRET", None)
+        if secret:
+            folder = tmp_path / "secret"
+            folder.mkdir(exist_ok=True)
+            for key, content in secret.items():
+                (folder / key.replace("api_key", "api-key")).write_text(content)
+            environ["EVALHUB_MODEL_SECRET"] = str(folder)
+        return subprocess.run(
+            [
+                *(sys.executable, "-m", "evalhub_components.fingerprint", "--model-url", url, "--model-name", name),
+                *("--output", str(tmp_path / "fingerprint.json")),
+            ],
+            env=environ,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+
+    return run
+
+
+def probe(url: str, name: str = MODEL, *, timeout: float = 60.0, **secrets: Any) -> Fingerprint:
+    return Probe(url, name, ModelCredentials(**secrets), timeout).fingerprint()
+
+
+def refusal(url: str, name: str = MODEL, **more: Any) -> str:
+    with pytest.raises(EvalHubError) as caught:
+        probe(url, name, **more)
+    return str(caught.value)
+
+
+@pytest.fixture(autouse=True)
+def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in list(os.environ):
+        if name.lower().endswith("_proxy"):
+            monkeypatch.delenv(name)
+
+
+# ---- the same model has the same fingerprint
+
+
+def test_the_same_model_has_the_same_fingerprint_after_a_restart(step: Any, tmp_path: Path) -> None:
+    documents = []
+    for _ in range(2):
+        with running(DemoModelSettings()) as model:
+            done = step(model.base_url)
+        assert done.returncode == 0, done.stderr
+        content = (tmp_path / "fingerprint.json").read_bytes()
+        documents.append(Fingerprint.model_validate_json(content))
+        assert canonical.dumps(json.loads(content)) == content
+    first, second = documents
+    assert (first.identity, first.answers) == (second.identity, second.answers)
+    assert first.digest() == second.digest()
+
+
+def test_a_model_that_answers_otherwise_has_the_same_identity() -> None:
+    with running(DemoModelSettings(skill=1)) as model:
+        able = probe(model.base_url, "demo-model")
+    with running(DemoModelSettings(skill=0)) as model:
+        unable = probe(model.base_url, "demo-model")
+    assert able.identity == unable.identity
+    assert able.answers != unable.answers
+    assert able.digest() != unable.digest()
+
+
+def test_a_model_of_another_name_has_another_identity() -> None:
+    found = []
+    for name in ("demo-model", "demo-model-2"):
+        with running(DemoModelSettings(model_name=name)) as model:
+            found.append(probe(model.base_url, name))
+    assert found[0].identity != found[1].identity
+    assert found[0].answers == found[1].answers
+
+
+@pytest.mark.parametrize("key", ["root", "parent", "max_model_len"])
+def test_what_a_server_says_of_its_model_is_part_of_the_identity(key: str) -> None:
+    with serving(whole(models=models(MODEL, **{key: "one"}))) as one, serving(whole()) as other:
+        assert probe(one.url).identity != probe(other.url).identity
+
+
+def test_what_changes_with_every_start_is_no_part_of_it() -> None:
+    with serving(whole(models=models(MODEL, created=1, permission=[{"id": "p-1"}]))) as server:
+        first = probe(server.url)
+        server.answers["/v1/models"] = models("another", MODEL, created=2, permission=[{"id": "p-2"}])
+        second = probe(server.url)
+    assert first.digest() == second.digest()
+    assert second.observed["model"]["created"] == 2
+
+
+def test_headers_are_recorded_and_not_hashed() -> None:
+    headers = {"Server": "vllm/0.9", "X-Request-Id": "1", "Set-Cookie": "session=s3cret"}
+    with serving(whole(models=(*models(MODEL), headers))) as server:
+        first = probe(server.url)
+        headers["X-Request-Id"] = "2"
+        second = probe(server.url)
+    assert first.observed["headers"]["x-request-id"] == "1"
+    assert "vllm/0.9" in first.observed["headers"]["server"]
+    assert first.digest() == second.digest()
+    assert "set-cookie" not in first.observed["headers"]
+    assert "s3cret" not in first.model_dump_json()
+
+
+def test_it_asks_for_answers_that_can_repeat() -> None:
+    with serving(whole()) as server:
+        probe(server.url)
+    bodies = [body for path, _, body in server.requests if path == "/v1/chat/completions"]
+    assert len(bodies) == 3
+    for body in bodies:
+        assert (body["model"], body["temperature"], body["seed"]) == (MODEL, 0, 0)
+        assert body["max_tokens"] <= 16
+
+
+# ---- what the server does not give
+
+
+def test_what_is_not_known_of_the_model_is_said(step: Any, tmp_path: Path) -> None:
+    with running(DemoModelSettings()) as model:
+        done = step(model.base_url)
+    assert done.stderr.splitlines() == [
+        "not known of the model: the model list gives no parent",
+        "not known of the model: the answers carry no system_fingerprint",
+    ]
+    missing = json.loads((tmp_path / "fingerprint.json").read_bytes())["missing"]
+    assert [f"not known of the model: {line}" for line in missing] == done.stderr.splitlines()
+
+
+def test_a_server_that_tells_everything_leaves_nothing_unknown() -> None:
+    card = models(MODEL, root="weights", parent="base", max_model_len=4096)
+    with serving(whole(models=card, chat_completions=chat(system_fingerprint="fp_1"))) as server:
+        found = probe(server.url)
+    assert found.missing == []
+    assert found.observed["system_fingerprints"] == ["fp_1"]
+
+
+def test_a_server_without_a_model_list_is_known_by_its_answers() -> None:
+    with serving(whole(models=(404, {}))) as server:
+        found = probe(server.url)
+    assert found.answers is not None
+    assert any("there is no model list" in line and "404" in line for line in found.missing)
+
+
+@pytest.mark.parametrize("status", [400, 404, 501])
+def test_a_server_with_completions_only_is_asked_there(status: int) -> None:
+    with serving(whole(chat_completions=(status, {"error": {"message": "no chat template"}}))) as server:
+        found = probe(server.url)
+    assert found.answers is not None
+    assert (server.asked("/v1/chat/completions"), server.asked("/v1/completions")) == (1, 3)
+
+
+def test_a_server_without_answers_is_known_by_its_list() -> None:
+    answers = {"/v1/models": models(MODEL)}
+    with serving(answers) as server:
+        found = probe(server.url)
+    assert found.answers is None
+    assert any("it answers no prompts" in line for line in found.missing)
+
+
+def test_an_answer_without_content_is_an_answer() -> None:
+    with serving(whole(chat_completions=chat(None))) as server:
+        assert probe(server.url).observed["answers"] == ["", "", ""]
+
+
+def test_half_a_character_in_an_answer_is_no_obstacle(step: Any, tmp_path: Path) -> None:
+    broken = (200, b'{"choices": [{"message": {"content": "\\ud83d"}}]}')
+    listing = (200, b'{"data": [{"id": "a-model", "owned_by": "\\ud83d", "max_model_len": 1e400}]}')
+    with serving(whole(chat_completions=broken, models=listing)) as server:
+        done = step(server.url, MODEL)
+    assert done.returncode == 0, done.stderr
+    assert Fingerprint.model_validate_json((tmp_path / "fingerprint.json").read_bytes()).answers is not None
+
+
+# ---- what stops a run before anything is paid for
+
+
+def free_port() -> int:
+    with socket.socket() as probe_socket:
+        probe_socket.bind(("127.0.0.1", 0))
+        return int(probe_socket.getsockname()[1])
+
+
+def test_an_unreachable_model_is_exit_2_with_the_cure(step: Any, tmp_path: Path) -> None:
+    url = f"http://127.0.0.1:{free_port()}/v1"
+    done = step(url)
+    assert done.returncode == 2
+    assert (
+        done.stderr == f"{url}: nothing listens there (start the model server, or check host and port in model.url)\n"
+    )
+    assert not (tmp_path / "fingerprint.json").exists()
+
+
+@pytest.mark.parametrize(("key", "sent"), [(None, "sent no key: set model.auth.secret_ref"), (KEY, "sent the key in")])
+def test_a_refused_key_is_exit_2_and_never_shown(step: Any, tmp_path: Path, key: str | None, sent: str) -> None:
+    with running(DemoModelSettings(api_key="another-key")) as model:
+        done = step(model.base_url, **({"api_key": key} if key else {}))
+    assert done.returncode == 2
+    assert "refuses access, HTTP 401" in done.stderr
+    assert sent in done.stderr
+    assert KEY not in done.stderr + done.stdout
+    assert not (tmp_path / "fingerprint.json").exists()
+
+
+def test_the_right_key_opens(step: Any, tmp_path: Path) -> None:
+    with running(DemoModelSettings(api_key=KEY)) as model:
+        done = step(model.base_url, api_key=KEY + "\n")
+    assert done.returncode == 0, done.stderr
+    assert KEY not in (tmp_path / "fingerprint.json").read_text()
+
+
+def test_a_server_that_repeats_the_key_does_not_get_it_printed_or_kept(step: Any, tmp_path: Path) -> None:
+    answers = whole(models=(*models(MODEL), {"X-Echo": f"Bearer {KEY}"}), chat_completions=chat(f"you sent {KEY}"))
+    with serving(answers) as server:
+        assert step(server.url, MODEL, api_key=KEY).returncode == 0
+        assert KEY not in (tmp_path / "fingerprint.json").read_text()
+        server.answers["/v1/models"] = (403, {"error": {"message": f"{KEY} may not"}})
+        done = step(server.url, MODEL, api_key=KEY)
+    assert done.returncode == 2
+    assert "*** may not" in done.stderr
+    assert KEY not in done.stderr
+
+
+def test_a_key_that_is_refused_only_when_it_costs_something_stops_too() -> None:
+    with serving(whole(chat_completions=(401, {"error": {"message": "expired"}}))) as server:
+        assert "refuses access, HTTP 401" in refusal(server.url, api_key=KEY)
+
+
+def test_an_unknown_model_names_what_is_served(step: Any) -> None:
+    with running(DemoModelSettings()) as model:
+        done = step(model.base_url, "demo-modle")
+        assert done.returncode == 2
+        expected = f"{model.base_url}: does not serve a model named 'demo-modle' (it serves: demo-model)\n"
+        assert done.stderr == expected
+
+
+def test_an_unknown_model_is_noticed_without_a_model_list() -> None:
+    unknown = (404, {"error": {"message": "The model `x` does not exist."}})
+    with serving({"/v1/chat/completions": unknown, "/v1/completions": unknown}) as server:
+        assert "The model `x` does not exist." in refusal(server.url, "x")
+
+
+def test_a_url_without_v1_is_exit_2_with_the_cure(step: Any) -> None:
+    with running(DemoModelSettings()) as model:
+        done = step(model.base_url.removesuffix("/v1"))
+    assert done.returncode == 2
+    assert "does the url end in /v1?" in done.stderr
+
+
+@pytest.mark.parametrize("url", ["file:///etc", "ftp://127.0.0.1/v1", "localhost:8000/v1", "/v1"])
+def test_only_http_is_spoken(url: str) -> None:
+    assert refusal(url) == f"{url}: must start with http:// or https://"
+
+
+def test_a_server_that_hangs_gives_no_answer_in_time() -> None:
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        said = refusal(f"http://127.0.0.1:{silent.getsockname()[1]}/v1", timeout=0.3)
+    assert "gives no answer in time" in said
+
+
+def test_a_model_that_is_too_slow_gives_no_answer_in_time() -> None:
+    with running(DemoModelSettings(latency=30)) as model:
+        assert "gives no answer in time" in refusal(model.base_url, "demo-model", timeout=1)
+
+
+def test_a_server_that_hangs_up_is_named() -> None:
+    with socket.socket() as rude:
+        rude.bind(("127.0.0.1", 0))
+        rude.listen()
+
+        def hang_up() -> None:
+            connection, _ = rude.accept()
+            connection.close()
+
+        thread = threading.Thread(target=hang_up)
+        thread.start()
+        url = f"http://127.0.0.1:{rude.getsockname()[1]}/v1"
+        said = refusal(url)
+        thread.join()
+    assert said.startswith(f"{url}: cannot be reached")
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@pytest.mark.parametrize("path", ["/v1/models", "/v1/chat/completions"])
+def test_a_redirect_is_refused_and_the_key_stays_here(status: int, path: str) -> None:
+    with serving(whole()) as elsewhere, serving(whole()) as server:
+        server.answers[path] = (status, {}, {"Location": elsewhere.url + path.removeprefix("/v1")})
+        assert "answers with a redirect (give the address it leads to)" in refusal(server.url, api_key=KEY)
+        assert server.requests[-1][1]["Authorization"] == f"Bearer {KEY}"
+    assert elsewhere.requests == []
+
+
+def test_a_server_that_fails_at_first_is_asked_again() -> None:
+    busy = (503, {"error": {"message": "loading"}})
+    with serving(whole(models=[busy, models(MODEL)], chat_completions=[(429, {}), chat()])) as server:
+        assert probe(server.url).answers is not None
+    assert server.asked("/v1/models") == 2
+
+
+@pytest.mark.parametrize("status", [500, 429])
+def test_a_server_that_always_fails_is_given_up(status: int) -> None:
+    with serving(whole(chat_completions=(status, {"error": {"message": "out of luck"}}))) as server:
+        assert f"answers HTTP {status} to model 'a-model', it says: out of luck" in refusal(server.url)
+    assert server.asked("/v1/chat/completions") == 3
+
+
+@pytest.mark.parametrize("body", [b"<html>a portal</html>", b"[]", b'{"data": 1}', b"[" * 100_000])
+def test_a_model_list_that_is_none_is_refused(body: bytes) -> None:
+    with serving(whole(models=(200, body))) as server:
+        assert "is no OpenAI-compatible model list (does the url end in /v1?)" in refusal(server.url)
+
+
+@pytest.mark.parametrize("body", [b"<html>a portal</html>", b'{"choices": []}', b"[]", b'{"choices": "none"}'])
+def test_an_answer_that_is_none_is_refused(body: bytes) -> None:
+    with serving(whole(chat_completions=(200, body))) as server:
+        assert "the answer is not OpenAI-compatible" in refusal(server.url)
+
+
+def test_an_answer_without_end_is_not_read_to_its_end() -> None:
+    with serving(whole(models=(200, b" " * (8 << 20)))) as server:
+        assert "is no OpenAI-compatible model list" in refusal(server.url)
+
+
+# ---- TLS
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Callable[[], AbstractContextManager[Server]]]:
+    """A certificate for localhost that signs itself, and a server that shows it."""
+    folder = tmp_path_factory.mktemp("tls")
+    command = [
+        *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"),
+        *("-addext", "subjectAltName=DNS:localhost"),
+        *("-keyout", str(folder / "key.pem"), "-out", str(folder / "ca.pem")),
+    ]
+    try:
+        subprocess.run(command, capture_output=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        if os.environ.get("CI") == "true":
+            raise
+        pytest.skip("openssl is not installed")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(folder / "ca.pem", folder / "key.pem")
+    return folder / "ca.pem", lambda: serving(whole(), context)
+
+
+def test_a_certificate_of_an_unknown_ca_is_refused_with_the_cure(certificate: Any) -> None:
+    _, tls = certificate
+    with tls() as server:
+        said = refusal(server.url, api_key=KEY)
+        assert "its certificate is not trusted" in said
+        assert "(give its CA as ca_cert in model.auth.secret_ref)" in said
+        assert server.requests == []
+
+
+def test_the_ca_in_the_secret_is_trusted(certificate: Any, step: Any) -> None:
+    ca, tls = certificate
+    with tls() as server:
+        done = step(server.url, MODEL, ca_cert=ca.read_text(), api_key=KEY)
+        assert done.returncode == 0, done.stderr
+        assert server.requests[0][1]["Authorization"] == f"Bearer {KEY}"
+
+
+def test_a_certificate_of_another_host_is_refused(certificate: Any) -> None:
+    ca, tls = certificate
+    with tls() as server:
+        said = refusal(server.url.replace("localhost", "127.0.0.1"), ca_cert=ca)
+    assert "its certificate is not trusted" in said
+    assert "127.0.0.1" in said
+
+
+def test_a_ca_file_that_is_none_is_named(tmp_path: Path) -> None:
+    (tmp_path / "ca_cert").write_text("not a certificate")
+    said = refusal("https://localhost:1/v1", ca_cert=tmp_path / "ca_cert")
+    assert said.startswith(f"{tmp_path}/ca_cert: is not a CA certificate in PEM form")

@@ -1,0 +1,136 @@
+"""The verdict of a finished run under other criteria: which result answers for which benchmark."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from evalhub_components import atomic
+from evalhub_components.errors import EvalHubError
+from evalhub_components.schema.collection import Collection
+from evalhub_components.schema.plan import EvaluationPlan
+from evalhub_components.schema.provider import Provider
+from evalhub_components.schema.results import BenchmarkResults, MetricValue
+from evalhub_components.schema.run import RunRecord
+from evalhub_pipelines import judgement, resolution
+
+PROVIDER = Provider.model_validate(
+    {"id": "p", "benchmarks": [{"id": name, "primary_score": {"metric": "acc"}} for name in "abc"]}
+)
+
+
+def a_plan(*entries: dict[str, Any], threshold: float = 0.5) -> EvaluationPlan:
+    benchmarks = [{"provider_id": "p", **entry} for entry in entries]
+    keys = {"id": "c", "pass_criteria": {"threshold": threshold}, "benchmarks": benchmarks}
+    return resolution.resolve(Collection.model_validate(keys), {"p": PROVIDER})
+
+
+@pytest.fixture
+def finished(tmp_path: Path) -> Callable[..., Path]:
+    """A function that writes a finished run of `plan` with these scores; None is a benchmark without results."""
+
+    def finished(plan: EvaluationPlan, *scores: float | None, state: str = "completed") -> Path:
+        record = RunRecord(
+            run_id="20260101-000000-abcdef",
+            job_id="0" * 32,
+            name=None,
+            plan_digest=plan.header.digest(),
+            model_url="http://127.0.0.1:8000/v1",
+            model_name="m",
+            declared_environment={},
+            num_examples=None,
+            tags=[],
+            experiment_name="c",
+            experiment_tags={},
+            package_version="0.1.0",
+            engine="process",
+            state=state,  # type: ignore[arg-type]
+            started_at="2026-01-01T00:00:00Z",
+            completed_at=None,
+        )
+        atomic.write_json(tmp_path / "run.json", record.as_json())
+        atomic.write_json(tmp_path / "plan.json", plan.as_json())
+        for task, score in zip(plan.tasks, scores, strict=True):
+            if score is not None:
+                results = BenchmarkResults(
+                    provider_id=task.provider_id,
+                    benchmark_id=task.benchmark_id,
+                    benchmark_index=task.index,
+                    task_digest=task.digest(),
+                    status="completed",
+                    metrics={"acc": MetricValue(value=score)},
+                    num_evaluated=10,
+                    started_at="2026-01-01T00:00:00Z",
+                    completed_at="2026-01-01T00:01:00Z",
+                )
+                atomic.write_json(tmp_path / "benchmarks" / task.slug / "results.json", results.as_json())
+        return tmp_path
+
+    return finished
+
+
+def scores(directory: Path, plan: EvaluationPlan) -> list[float | None]:
+    return [test.score for test in judgement.judge(directory, plan).benchmarks]
+
+
+def test_other_thresholds_and_weights_use_the_same_results(finished: Callable[..., Path]) -> None:
+    directory = finished(a_plan({"id": "a"}, {"id": "b"}), 0.9, 0.5)
+    assert judgement.judge(directory).verdict == "pass"
+    assert judgement.judge(directory, a_plan({"id": "a"}, {"id": "b"}, threshold=0.8)).verdict == "fail"
+    weighted = judgement.judge(directory, a_plan({"id": "a", "weight": 9}, {"id": "b"}, threshold=0.8))
+    assert (weighted.verdict, weighted.score) == ("pass", pytest.approx(0.86))
+
+
+def test_results_follow_their_benchmarks_into_another_order(finished: Callable[..., Path]) -> None:
+    directory = finished(a_plan({"id": "a"}, {"id": "b"}, {"id": "c"}), 0.1, 0.2, 0.3)
+    assert scores(directory, a_plan({"id": "c"}, {"id": "a"})) == [0.3, 0.1]
+
+
+def test_benchmark_that_did_not_run_makes_the_verdict_an_error(finished: Callable[..., Path]) -> None:
+    directory = finished(a_plan({"id": "a"}), 0.9)
+    verdict = judgement.judge(directory, a_plan({"id": "a"}, {"id": "b"}))
+    assert verdict.verdict == "error"
+    assert [test.status for test in verdict.benchmarks] == ["completed", "missing"]
+
+
+@pytest.mark.parametrize("change", [{"parameters": {"shots": 5}}, {"num_examples": 5}], ids=["parameters", "examples"])
+def test_other_work_is_not_the_same_benchmark(finished: Callable[..., Path], change: dict[str, Any]) -> None:
+    directory = finished(a_plan({"id": "a"}), 0.9)
+    assert scores(directory, a_plan({"id": "a", **change})) == [None]
+
+
+def test_benchmark_listed_twice_keeps_its_two_results(finished: Callable[..., Path]) -> None:
+    directory = finished(a_plan({"id": "a"}, {"id": "a"}), 0.2, 0.8)
+    assert scores(directory, a_plan({"id": "a", "weight": 5}, {"id": "a"})) == [0.2, 0.8]
+
+
+def test_one_result_serves_two_criteria(finished: Callable[..., Path]) -> None:
+    directory = finished(a_plan({"id": "a"}), 0.6)
+    verdict = judgement.judge(directory, a_plan({"id": "a"}, {"id": "a", "pass_criteria": {"threshold": 0.7}}))
+    assert [test.passed for test in verdict.benchmarks] == [True, False]
+
+
+def test_missing_result_stays_missing_under_other_criteria(finished: Callable[..., Path]) -> None:
+    directory = finished(a_plan({"id": "a"}, {"id": "b"}), 0.9, None)
+    assert scores(directory, a_plan({"id": "b"}, {"id": "a"})) == [None, 0.9]
+
+
+def test_results_of_another_task_are_not_carried_over(finished: Callable[..., Path]) -> None:
+    directory = finished(a_plan({"id": "a"}), 0.9)
+    path = directory / "benchmarks" / "000-a" / "results.json"
+    atomic.write_json(path, {**atomic.read_json(path), "task_digest": "sha256:" + "0" * 64})
+    assert scores(directory, a_plan({"id": "a"})) == [None]
+
+
+def test_cancelled_run_is_judged_as_cancelled(finished: Callable[..., Path]) -> None:
+    plan = a_plan({"id": "a"}, {"id": "b"})
+    directory = finished(plan, 0.9, None, state="cancelled")
+    assert judgement.judge(directory).state == judgement.judge(directory, plan).state == "cancelled"
+
+
+def test_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(EvalHubError, match=r"run\.json: no such file"):
+        judgement.judge(tmp_path)
