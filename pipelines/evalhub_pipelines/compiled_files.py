@@ -50,7 +50,8 @@ def components(catalog: Catalog, images: Mapping[str, str]) -> dict[str, str]:
         runtime = catalog.provider(provider_id).runtime.k8s
         image = images.get(provider_id) or (runtime.image if runtime else None)
         if image:
-            found[f"components/{provider_id}.yaml"] = compiler.compile_component(provider_id, image)
+            entrypoint = (runtime.entrypoint if runtime else None) or ()
+            found[f"components/{provider_id}.yaml"] = compiler.compile_component(provider_id, image, entrypoint)
     return found
 
 

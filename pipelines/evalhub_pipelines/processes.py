@@ -6,8 +6,10 @@ import contextlib
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
+import sys
 import tempfile
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -16,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from evalhub_components import bridge
 from evalhub_components.credentials import MODEL_SECRET
 from evalhub_components.errors import EvalHubError
 from evalhub_components.schema.plan import BenchmarkTask
@@ -36,10 +39,17 @@ _OURS = {"PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", MODEL_SECRET}
 
 @dataclass(frozen=True)
 class Command:
-    """How a provider's benchmark step is started."""
+    """How a provider's benchmark step is started.
+
+    Attributes:
+        suffix: what follows the step's own arguments.
+        folder: working directory; None for this program's own.
+    """
 
     argv: list[str]
     environ: dict[str, str]
+    suffix: tuple[str, ...] = ()
+    folder: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -66,11 +76,9 @@ def command_of(provider: Provider, folder: Path, announce: Callable[[str], None]
     """
     local = provider.runtime.local
     given = local.command if local else None
-    argv = given.split() if isinstance(given, str) else list(given or [])
-    if not argv:
-        if not (folder / "adapter.py").is_file():
-            raise EvalHubError(f"{folder}: has neither adapter.py nor runtime.local.command, so it cannot run here")
-        argv = [str(environments.python_of(folder, announce)), "-m", "evalhub_components.benchmark"]
+    bridged = not (folder / "adapter.py").is_file()
+    if bridged and not given:
+        raise EvalHubError(f"{folder}: has neither adapter.py nor runtime.local.command, so it cannot run here")
     environ = {key: value for key, value in os.environ.items() if not _is_private(key, value)}
     environ |= {
         "PYTHONPATH": str(environments.components_path()),
@@ -79,7 +87,15 @@ def command_of(provider: Provider, folder: Path, announce: Callable[[str], None]
         "EVALHUB_PROVIDER_DIR": str(folder.resolve()),
         "EVALHUB_LIFELINE": "stdin",
     }
-    return Command(argv, environ | {variable.name: variable.value for variable in (local.env if local else [])})
+    environ |= {variable.name: variable.value for variable in (local.env if local else [])}
+    # EvalHub hands a command given as text to the shell
+    words = ["sh", "-c", given] if isinstance(given, str) else list(given or [])
+    if bridged:
+        return Command([sys.executable, "-I", bridge.__file__], environ, ("--", *words), folder.resolve())
+    if isinstance(given, str):
+        words = shlex.split(given)
+    argv = words or [str(environments.python_of(folder, announce)), "-m", "evalhub_components.benchmark"]
+    return Command(argv, environ)
 
 
 def _is_private(name: str, value: str) -> bool:
@@ -168,10 +184,12 @@ class Pool:
                 *("--fingerprint", work.fingerprint.digest()),
                 *("--num-examples", str(record.num_examples or 0)),
                 *("--results", str(work.directory / "benchmarks")),
+                *command.suffix,
             ]
-            return self._follow(argv, command.environ | ({MODEL_SECRET: str(work.secret)} if work.secret else {}))
+            environ = command.environ | ({MODEL_SECRET: str(work.secret)} if work.secret else {})
+            return self._follow(argv, environ, command.folder)
 
-    def _follow(self, argv: list[str], environ: dict[str, str]) -> str:
+    def _follow(self, argv: list[str], environ: dict[str, str], folder: Path | None) -> str:
         """Run a benchmark step, pass its events on, and return how it ended, with its last words."""
         with tempfile.TemporaryFile("w+", errors="replace") as errors:
             with self._lock:
@@ -182,6 +200,7 @@ class Pool:
                     process = subprocess.Popen(
                         argv,
                         env=environ,
+                        cwd=folder,
                         stdin=subprocess.PIPE,
                         stdout=subprocess.PIPE,
                         stderr=errors,

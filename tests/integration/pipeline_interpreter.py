@@ -154,12 +154,14 @@ class Interpreter:
 
         python, extra = self.images[container["image"]]
         argv = [resolved(word) for word in (*container["command"], *container["args"])]
-        assert argv[0] == "python"
+        assert argv[0] in ("python", "python3")
         mounts = self._mounts(label, scope)
         environ = {key: value for key, value in os.environ.items() if key in ("PATH", "HOME", "LANG", "TMPDIR")} | extra
         for variable in container.get("env", []):
             environ[variable["name"]] = mounts.get(variable["value"], variable["value"])
-        done = subprocess.run([python, *argv[1:]], env=environ, capture_output=True, text=True, cwd=self.work)
+        done = subprocess.run(
+            [python, *argv[1:]], env=environ, capture_output=True, text=True, cwd=extra.get("PWD", self.work)
+        )
         output = folder / "kfp" / "executor_output.json"
         metadata = json.loads(output.read_text())["artifacts"] if output.is_file() else {}
         title = task["taskInfo"]["name"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import json
 import os
@@ -11,6 +12,8 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
+import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -522,3 +525,75 @@ def test_memory_does_not_grow_with_a_file(repository: Repository, step: Step, tm
     assert (small.status, large.status) == (0, 0), large.err
     assert (tmp_path / "data" / "large").stat().st_size == size
     assert large.memory < small.memory + (48 << 20)
+
+
+def test_a_step_that_is_asked_to_stop_leaves_neither_files_nor_processes(tmp_path: Path, server: GitServer) -> None:
+    git = {"url": f"{server.url}/silent/data.git", "ref": "main"}
+    command = [sys.executable, "-m", "evalhub_components.test_data", "--ref", json.dumps({"git": git})]
+    environ = {"PATH": os.environ["PATH"], "EVALHUB_ALLOW_PRIVATE_HOSTS": "127.0.0.1", "EVALHUB_LIFELINE": "stdin"}
+    for way in ("signal", "lifeline"):
+        server.asked.clear()
+        with subprocess.Popen(
+            [*command, "--output", str(tmp_path / "data")], env=environ, stdin=subprocess.PIPE, stderr=subprocess.PIPE
+        ) as process:
+            eventually(lambda: server.asked)
+            assert (tmp_path / "data" / ".evalhub-partial").is_dir()
+            if way == "signal":
+                process.terminate()
+                assert process.wait(PATIENCE) == 128 + signal.SIGTERM
+            else:
+                assert process.stdin
+                process.stdin.close()
+                assert process.wait(PATIENCE) == 128 + signal.SIGTERM
+        assert list((tmp_path / "data").iterdir()) == []
+        eventually(lambda: not processes_about(server.url))
+
+
+def processes_about(text: str) -> list[str]:
+    """Returns the command lines on this machine that name `text`."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            found.append(path.read_bytes().replace(b"\0", b" ").decode("utf-8", "replace"))
+    return [line for line in found if text in line]
+
+
+def eventually(condition: Callable[[], Any]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_any_user_can_fetch_without_a_home_and_a_name(repository: Repository, server: GitServer) -> None:
+    repository.commit({"a": b"1"})
+    anybody: dict[str, Any] = {"user": 1_000_770_001, "group": 0, "extra_groups": [], "cwd": "/"}
+    try:
+        subprocess.run([sys.executable, "-c", "import evalhub_components"], check=True, **anybody)
+    except (OSError, subprocess.SubprocessError):
+        pytest.skip("this Python or this checkout is closed to other users")
+    folder = Path(tempfile.mkdtemp())
+    try:
+        folder.chmod(0o777)
+        (folder / "secret").mkdir()
+        (folder / "secret" / "password").write_text(PASSWORD)
+        (folder / "secret" / "username").write_text("reader")
+        git = {"url": f"{server.url}/closed/data.git", "ref": "main"}
+        arguments = ["--ref", json.dumps({"git": git}), "--output", str(folder / "data")]
+        done = subprocess.run(
+            [sys.executable, "-m", "evalhub_components.test_data", *arguments],
+            env={
+                "PATH": os.environ["PATH"],
+                "EVALHUB_ALLOW_PRIVATE_HOSTS": "127.0.0.1",
+                "EVALHUB_TEST_DATA_SECRET": str(folder / "secret"),
+            },
+            **anybody,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+        )
+        assert done.returncode == 0, done.stderr
+        assert (folder / "data" / "a").read_bytes() == b"1"
+    finally:
+        shutil.rmtree(folder)

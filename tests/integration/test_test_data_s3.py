@@ -449,3 +449,44 @@ def test_a_broken_download_goes_on_where_it_broke_off(step: Step, tmp_path: Path
     assert contents(tmp_path / "data") == {"one": content}
     assert ranges == [None, "bytes=1048576-", "bytes=2097152-", "bytes=3145728-"]
     assert manifest(tmp_path / "data")["files"]["one"]["digest"] == f"sha256:{hashlib.sha256(content).hexdigest()}"
+
+
+def test_what_cannot_fit_is_refused_before_the_first_byte(step: Step, tmp_path: Path) -> None:
+    asked = []
+
+    class Huge(Answers):
+        def do_HEAD(self) -> None:
+            self.head(200, 1 << 50)
+
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.head(500, 0)
+
+    with answering(Huge) as endpoint:
+        limit = {"EVALHUB_TEST_DATA_MAX_BYTES": str(1 << 51)}
+        line = refused(step("bucket", "one", limit, AWS_S3_ENDPOINT=endpoint), tmp_path)
+    assert line.startswith(f"{tmp_path / 'data'}: the disk has ")
+    assert line.endswith(f"bytes free, and the data needs {1 << 50}\n")
+    assert asked == []
+
+
+def test_a_disk_that_fills_up_on_the_way_is_named(bucket: Any, store: Store, tmp_path: Path) -> None:
+    bucket.put_object(Key="d/a", Body=bytes(3 << 20))
+    ref = json.dumps({"s3": {"bucket": bucket.name, "key": "d"}})
+    # to a process, the largest size of its files is reached as the end of a disk is
+    small = "import resource, runpy; resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20)); "
+    start = small + "runpy.run_module('evalhub_components.test_data', run_name='__main__')"
+    done = subprocess.run(
+        [sys.executable, "-c", start, "--ref", ref, "--output", str(tmp_path / "data")],
+        env={
+            "PATH": os.environ["PATH"],
+            "AWS_ACCESS_KEY_ID": store.key_id,
+            "AWS_SECRET_ACCESS_KEY": store.key,
+            "AWS_S3_ENDPOINT": store.endpoint,
+        },
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+    )
+    line = refused(Done(done.returncode, done.stdout, done.stderr, 0), tmp_path)
+    assert f"{tmp_path / 'data'}: the disk is full" in line

@@ -40,6 +40,7 @@ BASE = tuple(
         "adapter",
         "atomic",
         "benchmark",
+        "bridge",
         "canonical",
         "credentials",
         "environment",

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from kfp import dsl
 from kfp.dsl.base_component import BaseComponent
 
-from evalhub_components import kfp_ports
+from evalhub_components import bridge, kfp_ports
 
 
-def benchmark(image: str, *, name: str = "benchmark", test_data: bool = False) -> BaseComponent:
+def benchmark(
+    image: str, *, name: str = "benchmark", entrypoint: Sequence[str] = (), test_data: bool = False
+) -> BaseComponent:
     """Return the component that runs benchmarks in `image`; outputs `results` and the dashboard's `metrics`.
 
     Args:
         image: of the provider.
         name: of the component.
+        entrypoint: of an image made for EvalHub, which has no package of ours: the bridge runs it.
         test_data: whether it takes a Dataset `test_data`.
     """
     ports: dict[str, Any] = {
@@ -30,10 +35,13 @@ def benchmark(image: str, *, name: str = "benchmark", test_data: bool = False) -
     ports |= {"results": dsl.Output[dsl.Artifact], "metrics": dsl.Output[dsl.Metrics]}
 
     def build(given: dict[str, Any]) -> dsl.ContainerSpec:
+        command = ["python", "-m", "evalhub_components.benchmark"]
+        if entrypoint:
+            command = ["python3", "-I", "-c", Path(bridge.__file__).read_text("utf-8")]
         data = ["--test-data", given["test_data"].path] if test_data else []
         return dsl.ContainerSpec(
             image=image,
-            command=["python", "-m", "evalhub_components.benchmark"],
+            command=command,
             args=[
                 *("--task", given["task"]),
                 *("--model-url", given["model_url"]),
@@ -44,6 +52,7 @@ def benchmark(image: str, *, name: str = "benchmark", test_data: bool = False) -
                 *data,
                 *("--results", given["results"].path),
                 *("--executor-input", dsl.PIPELINE_TASK_EXECUTOR_INPUT_PLACEHOLDER),
+                *(["--", *entrypoint] if entrypoint else []),
             ],
         )
 

@@ -15,7 +15,7 @@ from evalhub_components.errors import EvalHubError
 ALLOWED = "EVALHUB_ALLOW_PRIVATE_HOSTS"
 """Environment variable: names of private hosts that documents may name, separated by commas."""
 
-_HOST = r"[a-z0-9_-]+(\.[a-z0-9_-]+)*|[0-9a-f:.]+"
+_HOST = r"[a-z0-9_-]+(\.[a-z0-9_-]+)*|[0-9a-f.]*:[0-9a-f:.]*"
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +33,9 @@ def compile_plan(plan: EvaluationPlan, options: Options | None = None) -> str:
     return text
 
 
-def compile_component(provider_id: str, image: str) -> str:
+def compile_component(provider_id: str, image: str, entrypoint: Sequence[str] = ()) -> str:
     """Return the benchmark step of one provider as a component that any pipeline can load."""
-    return _compiled(benchmark(image, name=f"benchmark-{provider_id}".replace("_", "-")))
+    return _compiled(benchmark(image, name=f"benchmark-{provider_id}".replace("_", "-"), entrypoint=entrypoint))
 
 
 def without_sdk_version(text: str) -> list[Any]:

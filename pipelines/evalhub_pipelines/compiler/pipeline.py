@@ -168,7 +168,8 @@ def _tasks(
         first = batch[0]
         runtime = header.runtimes[first.provider_id]
         name = f"benchmark-{first.slug}" if len(batch) == 1 else f"benchmarks-{first.provider_id}-{first.index:03d}"
-        step = benchmark(str(runtime.image), name=name.replace("_", "-").replace(".", "-"))
+        title = name.replace("_", "-").replace(".", "-")
+        step = benchmark(str(runtime.image), name=title, entrypoint=runtime.entrypoint or ())
         task = step(task=_constant([entry.as_argument() for entry in batch]), **given)
         pods.prepare(
             task, pods.title(batch), header.execution, options.image_pull_secrets, cache=header.execution.cache

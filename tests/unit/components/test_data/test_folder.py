@@ -43,9 +43,14 @@ def test_what_a_killed_step_left_is_gone_after_a_retry(tmp_path: Path) -> None:
 
 def test_after_a_failure_the_old_content_is_there(tmp_path: Path) -> None:
     fill(tmp_path / "data", "old")
-    with pytest.raises(KeyError), replaced(tmp_path / "data") as stage:
-        (stage.content / "new").touch()
-        raise KeyError
+
+    def break_off() -> None:
+        with replaced(tmp_path / "data") as stage:
+            (stage.content / "new").touch()
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        break_off()
     assert names(tmp_path / "data") == {"old", ".evalhub-data.json"}
 
 
