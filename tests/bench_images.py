@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -71,8 +72,9 @@ def start(engine: str, name: str, task: BenchmarkTask) -> float:
         (given.test_data / "adapter.py").write_text(ADAPTER)
         Path(folder).chmod(0o755)
         given.task.write_text(json.dumps([task.as_json()]))
-        container = containers.container_of(name, runtime, engine, print, ["python", "-c", MEASURE])
-        container.environ["EVALHUB_PROVIDER_DIR"] = containers.TEST_DATA
+        found = containers.container_of(name, runtime, engine, print)
+        environ = {**found.environ, "EVALHUB_PROVIDER_DIR": containers.TEST_DATA}
+        container = dataclasses.replace(found, command=("python", "-c", MEASURE), environ=environ)
         with containers.lent(container, [task], given) as lent:
             options = ["--model-url", "http://127.0.0.1:9/v1", "--model-name", "m"]
             argv = containers.argv(container, containers.new_name("bench"), [task], lent, options)

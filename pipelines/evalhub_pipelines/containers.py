@@ -16,17 +16,16 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from evalhub_components import bridge
 from evalhub_components.credentials import MODEL_SECRET
 from evalhub_components.errors import EvalHubError
 from evalhub_components.schema.plan import BenchmarkTask
 from evalhub_components.schema.provider import KubernetesRuntime
 from evalhub_pipelines.images import is_podman, repository
-
-BENCHMARK = ("python", "-m", "evalhub_components.benchmark")
 
 TASK, RESULTS, SECRET, TEST_DATA = "/evalhub/task.json", "/evalhub/results", "/evalhub/secret", "/test_data"
 """Where a container sees what it is given."""
@@ -48,8 +47,9 @@ class Container:
         user: whom the files of the container belong to on this machine.
         identity: the engine's options that make it so.
         environ: the provider's environment variables, and which image it is.
-        command: what is started in it; the arguments of a benchmark step follow.
         runtime: the provider's own limits.
+        command: what is started in it; the arguments of the benchmark step follow.
+        suffix: what follows those.
     """
 
     engine: str
@@ -58,7 +58,8 @@ class Container:
     identity: tuple[str, ...]
     runtime: KubernetesRuntime
     environ: dict[str, str] = field(default_factory=dict)
-    command: Sequence[str] = BENCHMARK
+    command: Sequence[str] = ("python", "-m", "evalhub_components.benchmark")
+    suffix: Sequence[str] = ()
 
 
 class Given(NamedTuple):
@@ -76,11 +77,7 @@ class Given(NamedTuple):
 
 
 def container_of(
-    provider_id: str,
-    runtime: KubernetesRuntime,
-    engine: str,
-    announce: Callable[[str], None],
-    command: Sequence[str] = BENCHMARK,
+    provider_id: str, runtime: KubernetesRuntime, engine: str, announce: Callable[[str], None]
 ) -> Container:
     """Return how `engine` runs the provider's image, pulling it when it is missing.
 
@@ -89,7 +86,6 @@ def container_of(
         runtime: of the plan.
         engine: `docker`, `podman`, or the path of one.
         announce: called with a sentence before the image is pulled, which takes a while.
-        command: what is started in it, for an image that has no package of ours.
 
     Raises:
         EvalHubError: the engine does not work, or the image is nowhere.
@@ -108,7 +104,12 @@ def container_of(
             raise EvalHubError(f"{runtime.image}: is not on this machine and cannot be pulled: {said} ({cure})")
     environ = {variable.name: variable.value for variable in runtime.env}
     environ |= {"EVALHUB_IMAGE": runtime.image, "EVALHUB_IMAGE_DIGEST": _digest(found, runtime.image)}
-    return Container(engine, found["Id"], user, identity, runtime, environ, command)
+    made = Container(engine, found["Id"], user, identity, runtime, environ)
+    if runtime.entrypoint:
+        # made for EvalHub: it has no package of ours, and the bridge runs what it has
+        text = Path(bridge.__file__).read_text("utf-8")
+        return replace(made, command=("python3", "-I", "-c", text), suffix=("--", *runtime.entrypoint))
+    return made
 
 
 def new_name(run_id: str) -> str:
@@ -133,7 +134,8 @@ def argv(
         _mount(type="bind", source=given.task, target=TASK, readonly="true"),
         _mount(type="bind", source=given.results, target=RESULTS),
     ]
-    environ = {**container.environ, "EVALHUB_LIFELINE": "stdin"}
+    # an unknown user has no home otherwise
+    environ = {"HOME": "/tmp", **container.environ, "EVALHUB_LIFELINE": "stdin"}
     if given.secret:
         mounts.append(_mount(type="bind", source=given.secret, target=SECRET, readonly="true"))
         environ[MODEL_SECRET] = SECRET
@@ -154,6 +156,7 @@ def argv(
         *(word for key, value in environ.items() for word in ("--env", f"{key}={value}")),
         *("--entrypoint", container.command[0], container.image, *container.command[1:]),
         *arguments,
+        *container.suffix,
     ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import tempfile
@@ -9,11 +10,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from pydantic import field_validator
-
 from evalhub_components import __version__, atomic
 from evalhub_components.errors import EvalHubError
-from evalhub_components.schema.document import Document
 from evalhub_pipelines import documents
 from evalhub_pipelines.catalog import Catalog, built_in
 
@@ -22,7 +20,6 @@ COMPONENTS_IMAGE = f"quay.io/evalhub-kfp/components:{__version__}"
 """The image of every step but the benchmarks; a provider's is its `runtime.k8s.image`."""
 
 _STDERR = 2
-_PINNED = re.compile(r"[^\s@]+@sha256:[0-9a-f]{64}")
 
 
 class Image(NamedTuple):
@@ -37,27 +34,6 @@ class Image(NamedTuple):
     name: str
     reference: str
     containerfile: Path
-
-
-class ImageLock(Document):
-    """`images.lock.json`: what `compile --image-lock` pins, as `registry/repository@sha256:...`."""
-
-    components: str
-    providers: dict[str, str]
-
-    @field_validator("components")
-    @classmethod
-    def _is_pinned(cls, value: str) -> str:
-        if not _PINNED.fullmatch(value):
-            raise ValueError(f"must be registry/repository@sha256:..., got {value!r}")
-        return value
-
-    @field_validator("providers")
-    @classmethod
-    def _are_pinned(cls, value: dict[str, str]) -> dict[str, str]:
-        for reference in value.values():
-            cls._is_pinned(reference)
-        return value
 
 
 def of_checkout(registry: str | None = None, names: Sequence[str] = ()) -> list[Image]:
@@ -144,7 +120,7 @@ def push(image: Image, engine: str) -> str:
 
 
 def write_lock(path: Path, pushed: Mapping[str, str]) -> None:
-    """Write the lock of the images in `pushed`, `registry/repository@sha256:...` by name.
+    """Write the lock that `compile --image-lock` reads: `registry/repository@sha256:...` by name, as in `pushed`.
 
     Raises:
         EvalHubError: the components image is not among them.
@@ -152,17 +128,8 @@ def write_lock(path: Path, pushed: Mapping[str, str]) -> None:
     if COMPONENTS not in pushed:
         raise EvalHubError(f"{path}: needs the image {COMPONENTS!r} too (push all images)")
     providers = {name: reference for name, reference in sorted(pushed.items()) if name != COMPONENTS}
-    lock = ImageLock(components=pushed[COMPONENTS], providers=providers)
-    atomic.write_text(path, lock.model_dump_json(indent=2) + "\n")
-
-
-def read_lock(path: Path) -> ImageLock:
-    """Return the lock in `path`.
-
-    Raises:
-        InvalidDocument: there is none, or an image in it is not pinned by digest.
-    """
-    return documents.load(path, ImageLock)
+    lock = {COMPONENTS: pushed[COMPONENTS], "providers": providers}
+    atomic.write_text(path, json.dumps(lock, indent=2) + "\n")
 
 
 def repository(reference: str) -> str:

@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from tests.integration.container_engine import Engine, base_image, built_images, engine, missing
 
 import evalhub_components
 from evalhub_components.errors import EvalHubError
@@ -29,8 +28,12 @@ from evalhub_components.schema.plan import BenchmarkTask, EvaluationPlan
 from evalhub_components.schema.provider import EnvVar, KubernetesRuntime
 from evalhub_components.schema.run import RunRecord
 from evalhub_pipelines import containers, images, plan
+from evalhub_pipelines.compiled_files import read_lock
 from evalhub_pipelines.containers import Container, Given
 from evalhub_pipelines.demo_model import DemoModelServer
+
+sys.path.insert(0, str(Path(__file__).parent))
+from container_engine import Engine, base_image, built_images, engine, missing
 
 __all__ = ["base_image", "built_images", "engine"]  # fixtures
 
@@ -59,6 +62,17 @@ class Obedient(FrameworkAdapter):
             results=[EvaluationResult("acc", 0.75)],
             num_examples_evaluated=4,
         )
+"""
+
+FOREIGN = """\
+import json, os, urllib.request
+
+job = json.load(open(os.environ["EVALHUB_JOB_SPEC_PATH"]))
+event = {key: job[key] for key in ("provider_id", "benchmark_index")} | {"id": job["benchmark_id"]}
+event |= {"status": "completed", "metrics": {job["primary_score"]["metric"]: 0.5}}
+body = json.dumps({"benchmark_status_event": event}).encode()
+url = f"{job['callback_url']}/api/v1/evaluations/jobs/{job['id']}/events"
+urllib.request.urlopen(urllib.request.Request(url, body, {"Content-Type": "application/json"}))
 """
 
 
@@ -392,6 +406,21 @@ def test_a_benchmark_that_reaches_its_memory_limit_has_results_that_say_so(
     assert "256 MiB" in found["reason"]
 
 
+def test_an_image_made_for_evalhub_runs_through_the_bridge(
+    engine: Engine, base_image: str, quickstart: EvaluationPlan, tmp_path: Path
+) -> None:
+    (tmp_path / "main.py").write_text(FOREIGN)
+    (tmp_path / "Containerfile").write_text(f"FROM {base_image}\nWORKDIR /app\nCOPY main.py /app/main.py\n")
+    engine("build", "--quiet", "--file", str(tmp_path / "Containerfile"), "--tag", "local/foreign:1", str(tmp_path))
+    runtime = KubernetesRuntime(image="local/foreign:1", entrypoint=["python3", "main.py"])
+    task = a_task(quickstart)
+    done = run(of(engine, "foreign", runtime), [task], tmp_path)
+    assert done.status == 0, done.err
+    found = results(tmp_path, task)
+    assert found["status"] == "completed", found["reason"]
+    assert found["metrics"][task.primary_score.metric]["value"] == 0.5
+
+
 def test_a_start_after_one_by_another_user_makes_the_folders_anew(
     obedient: Container, quickstart: EvaluationPlan, tmp_path: Path
 ) -> None:
@@ -440,14 +469,14 @@ def test_pushing_writes_a_lock_of_what_the_registry_holds(
         [*command, "--registry", f"{registry}/team", "--lock", lock], capture_output=True, text=True, timeout=PATIENCE
     )
     assert done.returncode == 0, done.stderr
-    found = images.read_lock(lock)
-    for name, pinned in {"components": found.components, **found.providers}.items():
+    found = read_lock(lock)
+    assert found.keys() == small_images.keys()
+    for name, pinned in found.items():
         assert pinned.startswith(f"{registry}/team/")
         engine("rmi", small_images[name])
         # only the registry can answer now
         assert containers.container_of(name, KubernetesRuntime(image=pinned), engine.command, lambda _: None)
         assert pinned in json.loads(engine("image", "inspect", pinned))[0]["RepoDigests"]
-    assert set(found.providers) == {"lm_evaluation_harness"}
 
 
 def test_an_image_that_was_not_built_is_not_pushed(engine: Engine, registry: str) -> None:

@@ -24,6 +24,11 @@ from botocore.config import Config
 
 PATIENCE = 300  # seconds; far beyond what anything here takes
 MANIFEST = ".evalhub-data.json"
+# A process counts as its own what it had before `exec`, and these tests have much: so a small one starts the step.
+MEASURED = (
+    "import resource, subprocess, sys; status = subprocess.call(sys.argv[1:]);"
+    "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024); sys.exit(status)"
+)
 
 
 class Done(NamedTuple):
@@ -136,17 +141,12 @@ def step(store: Store, tmp_path: Path) -> Step:
 
 
 def run(arguments: list[str], environ: dict[str, str]) -> Done:
-    command = [sys.executable, "-m", "evalhub_components.test_data", *arguments]
+    command = [sys.executable, "-c", MEASURED, sys.executable, "-m", "evalhub_components.test_data", *arguments]
     environ = {"PATH": os.environ["PATH"], "NO_PROXY": "127.0.0.1,localhost", **environ}
-    with subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        out, err = process.stdout, process.stderr
-        assert out
-        assert err
-        said = out.read(), err.read()
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-    assert "Traceback" not in said[1], said[1]
-    return Done(process.returncode, *said, usage.ru_maxrss * 1024)
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=PATIENCE)
+    assert "Traceback" not in done.stderr, done.stderr
+    *out, memory = done.stdout.splitlines(keepends=True)
+    return Done(done.returncode, "".join(out), done.stderr, int(memory))
 
 
 def manifest(folder: Path) -> Any:

@@ -156,7 +156,8 @@ class Repository:
 
     def _asked(self, *arguments: str) -> bytes:
         """Run git on the server and return its output; end it when it takes too much room or time."""
-        with tempfile.TemporaryFile(dir=self._scratch) as out, tempfile.TemporaryFile(dir=self._scratch) as said:
+        # not in the stage: when its disk is full, git can still say so
+        with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as said:
             process = subprocess.Popen(
                 ["git", *arguments],
                 stdin=subprocess.DEVNULL,
@@ -190,7 +191,7 @@ class Repository:
         for pattern, meaning in _MEANINGS:
             if re.search(pattern, text):
                 return EvalHubError(f"{self._where}: {meaning}") if meaning else disk_full(self._content.parents[1])
-        return EvalHubError(f"{self._where}: git says: {text[:500]}")
+        return EvalHubError(f"{self._where}: git says: {text[:500] or 'nothing (is the disk full?)'}")
 
 
 class Reader:
@@ -227,6 +228,8 @@ def _environ(
         "core.hooksPath": os.devnull,
         "core.fsmonitor": "false",
         "core.bigFileThreshold": "16m",  # larger objects are streamed, not held in memory
+        "core.packedGitWindowSize": "16m",  # nor is what they are read from
+        "core.packedGitLimit": "64m",
         "fetch.unpackLimit": "1",
         "gc.auto": "0",
         "maintenance.auto": "false",
