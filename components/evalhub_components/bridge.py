@@ -270,7 +270,8 @@ class _Bridge:
         self.secret = _secret(work / "model-secret")
         self.redaction = _Redaction([_key(self.secret / name) for name in ("api-key", "hf-token")])
         data = Path(given.test_data).resolve() if given.test_data else work / "none"
-        files = sorted(path for path in data.rglob("*") if path.is_file())
+        # the manifest of the step that fetched the data is not part of it
+        files = sorted(path for path in data.rglob("*") if path.is_file() and path.name != ".evalhub-data.json")
         self.data_digests = {path.relative_to(data).as_posix(): _file_digest(path) for path in files}
         server = ThreadingHTTPServer(("127.0.0.1", 0), type("Services", (_Services,), {"bridge": self}))
         self.host = f"127.0.0.1:{server.server_address[1]}"
@@ -279,6 +280,9 @@ class _Bridge:
         self.environ.update(EVALHUB_MODE="local", EVALHUB_MLFLOW_BACKEND="odh", MLFLOW_TRACKING_URI=self.url)
         self.environ.update(OCI_INSECURE="true", PYTHONUNBUFFERED="1")
         self.environ.update({"EVALHUB_TEST_DATA": str(data)} if given.test_data else {})
+        mount = os.environ.get("EVALHUB_TEST_DATA_MOUNT")
+        if given.test_data and mount and Path(mount).resolve() != data:
+            shutil.copytree(data, mount, dirs_exist_ok=True)
         for name in ("no_proxy", "NO_PROXY"):
             self.environ[name] = ",".join(filter(None, [os.environ.get(name), "127.0.0.1"]))
         self.machine = _machine(entrypoint, self.environ)

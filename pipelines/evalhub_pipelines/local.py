@@ -7,13 +7,13 @@ import os
 import re
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from pydantic import ValidationError
 
-from evalhub_components import __version__, atomic
+from evalhub_components import __version__, atomic, canonical
 from evalhub_components.aggregate import layout, run_directory
 from evalhub_components.errors import Cancelled, EvalHubError
 from evalhub_components.schema.evaluation import ExperimentConfig, ModelConfig
@@ -160,12 +160,12 @@ def remaining(run: run_directory.LoadedRun, fingerprint: Fingerprint | None = No
 
 
 def batches(plan: EvaluationPlan, tasks: Sequence[BenchmarkTask]) -> list[list[BenchmarkTask]]:
-    """Return `tasks` grouped into starts of a framework: by provider, or one by one when the plan says `none`."""
+    """Return `tasks` grouped into starts of a framework: by provider and data, or singly when the plan says `none`."""
     if plan.header.execution.batch == "none":
         return [[task] for task in tasks]
-    groups: dict[str, list[BenchmarkTask]] = {}
+    groups: dict[tuple[str, str], list[BenchmarkTask]] = {}
     for task in tasks:
-        groups.setdefault(task.provider_id, []).append(task)
+        groups.setdefault((task.provider_id, _data_key(task)), []).append(task)
     return list(groups.values())
 
 
@@ -180,6 +180,7 @@ def _execute(
     directory = work.directory
     jobs = options.jobs or plan.header.execution.max_parallel or os.cpu_count() or 1
     try:
+        work = replace(work, data=_fetched(tasks, directory, options))
         Pool(work, commands, options.listener).run(batches(plan, tasks), jobs)
         options.listener({"event": "stage", "stage": "aggregate"})
         warnings = steps.aggregate(
@@ -203,6 +204,25 @@ def _execute(
         ) from None
     verdict = Verdict.model_validate(atomic.read_json(directory / "verdict.json"))
     return Finished(directory, verdict, warnings)
+
+
+def _fetched(tasks: Sequence[BenchmarkTask], directory: Path, options: Options) -> dict[int, Path]:
+    """Return the folder with the external data of every task that has some, by index; each source is fetched once."""
+    found: dict[str, Path] = {}
+    for task in tasks:
+        ref, key = task.test_data_ref, _data_key(task)
+        if ref is None or key in found:
+            continue
+        options.listener({"event": "stage", "stage": "data", "message": f"fetching the data of {task.benchmark_id}"})
+        source = ref.s3 or ref.git or ref.hf
+        name = source.secret_ref if source else None
+        secret = directories.secret(name, f"{task.benchmark_id}: test_data_ref.secret_ref") if name else None
+        found[key] = steps.test_data(ref, secret, directory / "test_data" / key.removeprefix("sha256:")[:16])
+    return {task.index: found[_data_key(task)] for task in tasks if task.test_data_ref is not None}
+
+
+def _data_key(task: BenchmarkTask) -> str:
+    return canonical.digest(task.test_data_ref.as_json()) if task.test_data_ref else ""
 
 
 def _commands(tasks: Sequence[BenchmarkTask], catalog: Catalog, options: Options) -> dict[str, Command]:
@@ -257,11 +277,6 @@ def _is_done(run: run_directory.LoadedRun, task: BenchmarkTask, model: Fingerpri
 def _check(plan: EvaluationPlan, options: Options) -> None:
     """Refuse what would fail only after the benchmarks were paid for."""
     layout.require_libraries()
-    for task in plan.tasks:
-        if task.test_data_ref is not None:
-            raise EvalHubError(
-                f"{task.benchmark_id}: test_data_ref is not yet supported by local runs (use local data)"
-            )
     if options.mlflow_uri and re.search(r"://[^/\s@]*:[^/\s@]+@", options.mlflow_uri):
         # it would be in the argv of a process, which everybody on the machine can read
         raise EvalHubError(

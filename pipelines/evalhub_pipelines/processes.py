@@ -14,7 +14,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +59,7 @@ class Work:
     Attributes:
         secret: folder with the model's credentials.
         retries: how often a process that died is started again.
+        data: folder with the external data of a benchmark, by its index; a batch has the same.
     """
 
     directory: Path
@@ -66,6 +67,7 @@ class Work:
     fingerprint: Fingerprint
     secret: Path | None
     retries: int
+    data: Mapping[int, Path] = field(default_factory=dict)
 
 
 def command_of(provider: Provider, folder: Path, announce: Callable[[str], None]) -> Command:
@@ -183,6 +185,7 @@ class Pool:
                 *("--job-id", record.job_id),
                 *("--fingerprint", work.fingerprint.digest()),
                 *("--num-examples", str(record.num_examples or 0)),
+                *(("--test-data", str(work.data[tasks[0].index])) if tasks[0].index in work.data else ()),
                 *("--results", str(work.directory / "benchmarks")),
                 *command.suffix,
             ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -11,8 +12,11 @@ from pathlib import Path
 from evalhub_components import atomic
 from evalhub_components.credentials import MODEL_SECRET
 from evalhub_components.errors import EvalHubError
+from evalhub_components.schema.collection import TestDataRef
 from evalhub_components.schema.plan import EvaluationPlan
 from evalhub_components.schema.run import Fingerprint, RunRecord
+from evalhub_components.test_data import pvc
+from evalhub_components.test_data.secret import TEST_DATA_SECRET
 
 
 def fingerprint(url: str, name: str, secret: Path | None) -> Fingerprint:
@@ -29,6 +33,23 @@ def fingerprint(url: str, name: str, secret: Path | None) -> Fingerprint:
         argv = ["evalhub_components.fingerprint", "--model-url", url, "--model-name", name, "--output", str(output)]
         _step(argv, {MODEL_SECRET: str(secret)} if secret else {})
         return Fingerprint.model_validate(atomic.read_json(output))
+
+
+def test_data(ref: TestDataRef, secret: Path | None, output: Path) -> Path:
+    """Fetch what `ref` names into `output`, unless it is there already, and return its folder.
+
+    Args:
+        secret: folder with the source's credentials.
+
+    Raises:
+        EvalHubError: the source refuses, has no such data, or sends what must not be kept.
+    """
+    if ref.pvc:
+        return pvc.folder(ref.pvc)
+    document = json.dumps(ref.model_dump(mode="json", exclude_none=True))
+    argv = ["evalhub_components.test_data", "--ref", document, "--output", str(output)]
+    _step(argv, {TEST_DATA_SECRET: str(secret)} if secret else {})
+    return output
 
 
 def aggregate(

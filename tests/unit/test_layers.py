@@ -49,6 +49,7 @@ BASE = tuple(
         "kfp_output",
         "redaction",
         "schema",
+        "test_data",
     )
 )
 """What every provider image runs, beside a framework with pins of its own."""

@@ -12,6 +12,7 @@ from collections import Counter
 from pathlib import Path
 
 from evalhub_components import kfp_output
+from evalhub_components.benchmark import external_data
 from evalhub_components.benchmark.harness import Harness, stdout_report
 from evalhub_components.benchmark.settings import Settings, Terminated
 from evalhub_components.errors import EvalHubError, ExitStatus
@@ -50,6 +51,7 @@ def main(argv: list[str] | None = None) -> int:
             stopping=stopping,
         )
         tasks = _tasks(arguments.task)
+        external_data.publish(settings.test_data)
         harness = Harness(settings, stdout_report)
         harness.run(tasks)
         kfp_output.write(arguments.executor_input, {"metrics": _metrics(settings.results, tasks)})

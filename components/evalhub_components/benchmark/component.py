@@ -13,7 +13,7 @@ from evalhub_components import bridge, kfp_ports
 
 
 def benchmark(
-    image: str, *, name: str = "benchmark", entrypoint: Sequence[str] = (), test_data: bool = False
+    image: str, *, name: str = "benchmark", entrypoint: Sequence[str] = (), test_data: str | None = None
 ) -> BaseComponent:
     """Return the component that runs benchmarks in `image`; outputs `results` and the dashboard's `metrics`.
 
@@ -21,7 +21,7 @@ def benchmark(
         image: of the provider.
         name: of the component.
         entrypoint: of an image made for EvalHub, which has no package of ours: the bridge runs it.
-        test_data: whether it takes a Dataset `test_data`.
+        test_data: folder of a mounted volume; `""` for a Dataset that a task hands over.
     """
     ports: dict[str, Any] = {
         "task": str,
@@ -30,7 +30,7 @@ def benchmark(
         "fingerprint": str,
         "num_examples": int,
     }
-    if test_data:
+    if test_data == "":
         ports["test_data"] = dsl.Input[dsl.Dataset]
     ports |= {"results": dsl.Output[dsl.Artifact], "metrics": dsl.Output[dsl.Metrics]}
 
@@ -38,7 +38,9 @@ def benchmark(
         command = ["python", "-m", "evalhub_components.benchmark"]
         if entrypoint:
             command = ["python3", "-I", "-c", Path(bridge.__file__).read_text("utf-8")]
-        data = ["--test-data", given["test_data"].path] if test_data else []
+        data = []
+        if test_data is not None:
+            data = ["--test-data", test_data or given["test_data"].path]
         return dsl.ContainerSpec(
             image=image,
             command=command,

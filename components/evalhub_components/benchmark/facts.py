@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from evalhub_components import canonical
@@ -31,16 +29,6 @@ def facts(
             "seed": seed,
         }
     )
-    return found
-
-
-def tree_digests(folder: Path) -> dict[str, str]:
-    """Return the SHA-256 digest of every file under `folder`, by relative path."""
-    found = {}
-    for path in sorted(folder.rglob("*")):
-        if path.is_file():
-            with path.open("rb") as file:
-                found[path.relative_to(folder).as_posix()] = "sha256:" + hashlib.file_digest(file, "sha256").hexdigest()
     return found
 
 

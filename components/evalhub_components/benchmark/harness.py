@@ -21,10 +21,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from evalhub_components import canonical, credentials, environment
+from evalhub_components import credentials, environment
 from evalhub_components.adapter import JobSpec, ModelEndpoint, PrimaryMetric
-from evalhub_components.benchmark import process, results
-from evalhub_components.benchmark.facts import facts, tree_digests
+from evalhub_components.benchmark import external_data, process, results
+from evalhub_components.benchmark.facts import facts
 from evalhub_components.benchmark.memory import MemoryWatch
 from evalhub_components.benchmark.process import AdapterProcess
 from evalhub_components.benchmark.settings import Settings, Terminated
@@ -99,8 +99,8 @@ class Harness:
         self._redaction = Redaction([self._credentials.api_key, self._credentials.hf_token])
         self._report = report
         self._memory = MemoryWatch()
-        self._environment = environment.capture()
-        self._test_data_digests = tree_digests(settings.test_data) if settings.test_data else {}
+        self._data = external_data.read(settings.test_data)
+        self._environment = environment.capture() | ({"test_data": self._data.facts} if self._data.facts else {})
         self._work = Path(tempfile.mkdtemp(prefix="evalhub-"))
         process.adopt_orphans()
 
@@ -129,7 +129,6 @@ class Harness:
         work.mkdir()
         task_digest = task.digest()
         examples = effective_examples(task, settings.num_examples)
-        data_digest = canonical.digest(self._test_data_digests) if settings.test_data else None
         folder.prepare(
             TaskRequest(
                 task=task,
@@ -138,8 +137,8 @@ class Harness:
                 model_name=settings.model_name,
                 fingerprint=settings.fingerprint,
                 num_examples=examples,
-                test_data_digest=data_digest,
-                task_key=task_key(task_digest, examples, data_digest, settings.model_name, settings.fingerprint),
+                test_data_digest=self._data.digest,
+                task_key=task_key(task_digest, examples, self._data.digest, settings.model_name, settings.fingerprint),
             )
         )
         spec = JobSpec(
@@ -316,7 +315,7 @@ class Harness:
         return found.model_copy(update={"data_digests": self._data_digests()})
 
     def _data_digests(self) -> dict[str, str]:
-        return {f"test_data/{name}": digest for name, digest in self._test_data_digests.items()}
+        return {f"test_data/{name}": digest for name, digest in self._data.files.items()}
 
 
 def stdout_report(event: dict[str, Any]) -> None:

@@ -22,7 +22,9 @@ from evalhub_components.benchmark.component import benchmark
 from evalhub_components.collect.component import collect
 from evalhub_components.fingerprint.component import fingerprint
 from evalhub_components.gate.component import gate
+from evalhub_components.schema.collection import TestDataRef
 from evalhub_components.schema.plan import BenchmarkTask, EvaluationPlan
+from evalhub_components.test_data.component import test_data
 from evalhub_pipelines.compiler import groups, pods
 
 COMPONENTS_IMAGE = f"quay.io/evalhub-kfp/components:{__version__}"
@@ -164,13 +166,25 @@ def _tasks(
     """Add one task a batch and return their results; with `max_parallel` each waits for the one that many before it."""
     header = plan.header
     made: list[Any] = []
+    fetched: dict[str, Any] = {}
     for batch in batches:
         first = batch[0]
         runtime = header.runtimes[first.provider_id]
         name = f"benchmark-{first.slug}" if len(batch) == 1 else f"benchmarks-{first.provider_id}-{first.index:03d}"
         title = name.replace("_", "-").replace(".", "-")
-        step = benchmark(str(runtime.image), name=title, entrypoint=runtime.entrypoint or ())
-        task = step(task=_constant([entry.as_argument() for entry in batch]), **given)
+        ref = first.test_data_ref
+        data: dict[str, Any] = {}
+        if ref and not ref.pvc:
+            data = {"test_data": _fetched(ref, fetched, plan, options, inputs)}
+        step = benchmark(
+            str(runtime.image),
+            name=title,
+            entrypoint=runtime.entrypoint or (),
+            test_data=None if ref is None else pods.DATA_MOUNT if ref.pvc else "",
+        )
+        task = step(task=_constant([entry.as_argument() for entry in batch]), **given, **data)
+        if ref:
+            pods.mount_data(task, ref)
         pods.prepare(
             task, pods.title(batch), header.execution, options.image_pull_secrets, cache=header.execution.cache
         )
@@ -180,6 +194,21 @@ def _tasks(
             task.after(made[-header.execution.max_parallel])
         made.append(task)
     return [task.outputs["results"] for task in made]
+
+
+def _fetched(
+    ref: TestDataRef, fetched: dict[str, Any], plan: EvaluationPlan, options: Options, inputs: Mapping[str, Any]
+) -> Any:
+    """Return the data of `ref`, adding the task that fetches it for the first who asks."""
+    argument = _constant(ref.model_dump(mode="json", exclude_none=True))
+    if argument not in fetched:
+        kind = next(name for name in ("s3", "git", "hf") if getattr(ref, name))
+        task = test_data(options.components_image)(ref=argument)
+        pods.prepare(task, f"test data from {kind}", plan.header.execution, options.image_pull_secrets)
+        pods.mount_data_secret(task, getattr(ref, kind).secret_ref)
+        pods.mount_ca(task, inputs)
+        fetched[argument] = task.outputs["test_data"]
+    return fetched[argument]
 
 
 def _graph(

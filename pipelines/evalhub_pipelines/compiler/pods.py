@@ -7,13 +7,16 @@ from typing import Any
 
 from kfp import dsl, kubernetes
 
-from evalhub_components.schema.collection import HardwareConfig
+from evalhub_components.schema.collection import HardwareConfig, TestDataRef
 from evalhub_components.schema.plan import BenchmarkTask, PlanExecution
 from evalhub_components.schema.provider import KubernetesRuntime
 
 MODEL_MOUNT = "/etc/evalhub/secrets/model"
 MLFLOW_MOUNT = "/etc/evalhub/secrets/mlflow"
 CA_MOUNT = "/etc/evalhub/ca"
+DATA_SECRET_MOUNT = "/etc/evalhub/secrets/test-data"
+DATA_MOUNT = "/test_data"
+"""Where adapters made for EvalHub look for their data."""
 
 _START_UP = 600  # seconds a pod has beyond the time limits of its benchmarks
 
@@ -42,14 +45,30 @@ def mount_model(task: dsl.PipelineTask, inputs: Mapping[str, Any]) -> None:
     """Mount the model's credentials: all that a benchmark ever sees."""
     kubernetes.use_secret_as_volume(task, secret_name=inputs["model_secret"], mount_path=MODEL_MOUNT, optional=True)
     task.set_env_variable("EVALHUB_MODEL_SECRET", MODEL_MOUNT)
-    _mount_ca(task, inputs)
+    mount_ca(task, inputs)
 
 
 def mount_mlflow(task: dsl.PipelineTask, inputs: Mapping[str, Any]) -> None:
     """Mount the credentials of MLflow, for aggregate alone."""
     kubernetes.use_secret_as_volume(task, secret_name=inputs["mlflow_secret"], mount_path=MLFLOW_MOUNT, optional=True)
     task.set_env_variable("EVALHUB_MLFLOW_SECRET", MLFLOW_MOUNT)
-    _mount_ca(task, inputs)
+    mount_ca(task, inputs)
+
+
+def mount_data_secret(task: dsl.PipelineTask, name: str | None) -> None:
+    """Mount the credentials of a data source, for the task that fetches and no other."""
+    if name:
+        kubernetes.use_secret_as_volume(task, secret_name=name, mount_path=DATA_SECRET_MOUNT)
+        task.set_env_variable("EVALHUB_TEST_DATA_SECRET", DATA_SECRET_MOUNT)
+
+
+def mount_data(task: dsl.PipelineTask, ref: TestDataRef) -> None:
+    """Offer the data at `/test_data`: the volume itself, or an empty folder that the step fills."""
+    if ref.pvc:
+        kubernetes.mount_pvc(task, pvc_name=ref.pvc.claim_name, mount_path=DATA_MOUNT, sub_path=ref.pvc.sub_path or "")
+    else:
+        kubernetes.empty_dir_mount(task, volume_name="test-data", mount_path=DATA_MOUNT)
+        task.set_env_variable("EVALHUB_TEST_DATA_MOUNT", DATA_MOUNT)
 
 
 def configure(task: dsl.PipelineTask, batch: Sequence[BenchmarkTask], runtime: KubernetesRuntime) -> None:
@@ -97,7 +116,8 @@ def title(batch: Sequence[BenchmarkTask]) -> str:
     return f"{first.provider_id} / {first.benchmark_id}{more}"
 
 
-def _mount_ca(task: dsl.PipelineTask, inputs: Mapping[str, Any]) -> None:
+def mount_ca(task: dsl.PipelineTask, inputs: Mapping[str, Any]) -> None:
+    """Mount the config map with the CA certificates of the servers a task talks to."""
     kubernetes.use_config_map_as_volume(
         task, config_map_name=inputs["ca_config_map"], mount_path=CA_MOUNT, optional=True
     )
