@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 LOCK := .ci/requirements-dev.txt
 READY := $(VENV)/.ready
 
-.PHONY: help demo test compile check-compiled lint bench lock schemas clean
+.PHONY: images push-images help demo test compile check-compiled lint bench lock schemas clean
 help: ## print the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
 
@@ -41,9 +41,21 @@ bench: $(READY) ## print the benchmark figures
 schemas: $(READY) ## renew the JSON Schemas that editors use
 	$(BIN)/python -m evalhub_pipelines.json_schemas
 
+ENGINE ?= docker
+images: $(READY) ## build the images (ENGINE, REGISTRY, BASE_IMAGE, BUILD_OPTIONS)
+	$(BIN)/evalhub-kfp images build --engine $(ENGINE) $(if $(REGISTRY),--registry $(REGISTRY)) \
+	  $(if $(BASE_IMAGE),--base-image $(BASE_IMAGE)) $(foreach option,$(BUILD_OPTIONS),--option=$(option))
+
+push-images: $(READY) ## push the images, write the lock of digests (REGISTRY, IMAGE_LOCK)
+	$(BIN)/evalhub-kfp images push --engine $(ENGINE) $(if $(REGISTRY),--registry $(REGISTRY)) \
+	  $(if $(IMAGE_LOCK),--lock $(IMAGE_LOCK))
+
 lock: $(READY) ## renew the lock of the development environment
 	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	  --all-extras --group dev --custom-compile-command "make lock" -o $(LOCK) pyproject.toml
+	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	  --extra oci --extra data -c $(LOCK) --custom-compile-command "make lock" \
+	  -o components/requirements.txt pyproject.toml components/requirements.in
 
 clean: ## remove what was made here (caches of providers stay)
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis dist

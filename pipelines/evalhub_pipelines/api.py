@@ -68,6 +68,7 @@ def run(
     output: Path | str = "runs",
     jobs: int | None = None,
     mlflow_uri: str | None = "default",
+    engine: str | None = None,
     listener: Listener = lambda _: None,
 ) -> Run:
     """Run an evaluation on this machine and return its verdict.
@@ -81,6 +82,7 @@ def run(
         jobs: framework processes at once; the number of cores by default.
         mlflow_uri: tracking server; None for no tracking. By default `$MLFLOW_TRACKING_URI`, else the SQLite file
             `mlflow.db` beside `output`.
+        engine: `docker`, `podman` or the path of one, to run benchmarks in their images; None for processes.
         listener: called with progress events.
 
     Raises:
@@ -96,7 +98,14 @@ def run(
         found.plan,
         config.model,
         where,
-        _options(output, jobs, mlflow_uri, listener, required=bool(config.experiment and config.experiment.required)),
+        _options(
+            output,
+            jobs,
+            mlflow_uri,
+            engine,
+            listener,
+            required=bool(config.experiment and config.experiment.required),
+        ),
         name=config.name,
         tags=config.tags,
         num_examples=num_examples or config.num_examples,
@@ -115,6 +124,7 @@ def resume(
     catalog: Path | None = None,
     jobs: int | None = None,
     mlflow_uri: str | None = "default",
+    engine: str | None = None,
     listener: Listener = lambda _: None,
 ) -> Run:
     """Go on with an interrupted run: only what has no completed result runs again.
@@ -125,6 +135,7 @@ def resume(
         catalog: as for `run`.
         jobs: as for `run`.
         mlflow_uri: as for `run`.
+        engine: as for `run`.
         listener: as for `run`.
 
     Raises:
@@ -132,7 +143,8 @@ def resume(
         Cancelled: interrupted again.
     """
     folder = Path(directory)
-    options = _options(folder.resolve().parent, jobs, mlflow_uri, listener, accept_fingerprint=accept_fingerprint)
+    parent = folder.resolve().parent
+    options = _options(parent, jobs, mlflow_uri, engine, listener, accept_fingerprint=accept_fingerprint)
     finished = local.resume(folder, Catalog.of(catalog), options)
     return Run(finished.directory, finished.verdict, finished.warnings)
 
@@ -171,6 +183,7 @@ def _options(
     output: Path | str,
     jobs: int | None,
     mlflow_uri: str | None,
+    engine: str | None,
     listener: Listener,
     *,
     required: bool = False,
@@ -182,5 +195,6 @@ def _options(
         mlflow_uri=default_mlflow_uri(output) if mlflow_uri == "default" else mlflow_uri,
         mlflow_required=required,
         accept_fingerprint=accept_fingerprint,
+        engine=engine,
         listener=listener,
     )

@@ -6,7 +6,7 @@ import contextlib
 import os
 import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,8 +21,9 @@ from evalhub_components.schema.plan import BenchmarkTask, EvaluationPlan, TaskRe
 from evalhub_components.schema.results import BenchmarkResults
 from evalhub_components.schema.run import Fingerprint, RunRecord, job_id
 from evalhub_components.schema.verdict import Verdict
-from evalhub_pipelines import directories, processes, run_lock, steps
+from evalhub_pipelines import containers, directories, processes, run_lock, steps
 from evalhub_pipelines.catalog import Catalog
+from evalhub_pipelines.containers import Container
 from evalhub_pipelines.processes import Command, Listener, Pool, Work
 
 
@@ -36,6 +37,7 @@ class Options:
         mlflow_uri: None turns tracking off.
         mlflow_required: an MLflow failure is an error.
         accept_fingerprint: resume although another model answers.
+        engine: command of Docker or Podman, to run benchmarks in their providers' images; None for processes.
         listener: called with every event, from several threads.
     """
 
@@ -44,6 +46,7 @@ class Options:
     mlflow_uri: str | None = None
     mlflow_required: bool = False
     accept_fingerprint: bool = False
+    engine: str | None = None
     listener: Listener = field(default=lambda _: None)
 
 
@@ -78,7 +81,7 @@ def run(
     try:
         options.listener({"event": "stage", "stage": "fingerprint"})
         fingerprint = steps.fingerprint(model.url, model.name, secret)
-        commands = _commands(plan.tasks, catalog, options)
+        commands = _commands(plan, plan.tasks, catalog, options)
     except KeyboardInterrupt:
         raise Cancelled("cancelled before the first benchmark; nothing was kept") from None
     digest = plan.header.digest()
@@ -97,7 +100,7 @@ def run(
         experiment_name=(experiment.name if experiment else None) or plan.header.collection_id,
         experiment_tags=experiment.tags if experiment else {},
         package_version=__version__,
-        engine="process",
+        engine="container" if options.engine else "process",
         state="running",
         started_at=f"{started:%Y-%m-%dT%H:%M:%SZ}",
         completed_at=None,
@@ -134,7 +137,7 @@ def resume(directory: Path, catalog: Catalog, options: Options) -> Finished:
             options.listener({"event": "stage", "stage": "fingerprint"})
             fingerprint = _same_model(loaded, steps.fingerprint(record.model_url, record.model_name, secret), options)
             left = remaining(loaded, fingerprint)
-            commands = _commands(left, catalog, options)
+            commands = _commands(plan, left, catalog, options)
         except KeyboardInterrupt:
             raise Cancelled(f"{directory}: cancelled; it is as it was before") from None
         for task in left:
@@ -173,7 +176,7 @@ def _execute(
     plan: EvaluationPlan,
     tasks: Sequence[BenchmarkTask],
     work: Work,
-    commands: dict[str, Command],
+    commands: Mapping[str, Command | Container],
     options: Options,
     lock: int,
 ) -> Finished:
@@ -225,15 +228,20 @@ def _data_key(task: BenchmarkTask) -> str:
     return canonical.digest(task.test_data_ref.as_json()) if task.test_data_ref else ""
 
 
-def _commands(tasks: Sequence[BenchmarkTask], catalog: Catalog, options: Options) -> dict[str, Command]:
-    """Return how each provider of `tasks` is started, making the environments that are missing."""
+def _commands(
+    plan: EvaluationPlan, tasks: Sequence[BenchmarkTask], catalog: Catalog, options: Options
+) -> Mapping[str, Command | Container]:
+    """Return how each provider of `tasks` is started, making environments and pulling images that are missing."""
 
     def announce(sentence: str) -> None:
         options.listener({"event": "stage", "stage": "environment", "message": sentence})
 
+    names = dict.fromkeys(task.provider_id for task in tasks)
+    if options.engine:
+        runtimes = plan.header.runtimes
+        return {name: containers.container_of(name, runtimes[name], options.engine, announce) for name in names}
     return {
-        name: processes.command_of(catalog.provider(name), catalog.provider_directory(name), announce)
-        for name in dict.fromkeys(task.provider_id for task in tasks)
+        name: processes.command_of(catalog.provider(name), catalog.provider_directory(name), announce) for name in names
     }
 
 

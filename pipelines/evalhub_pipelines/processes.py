@@ -24,7 +24,8 @@ from evalhub_components.errors import EvalHubError
 from evalhub_components.schema.plan import BenchmarkTask
 from evalhub_components.schema.provider import Provider
 from evalhub_components.schema.run import Fingerprint, RunRecord
-from evalhub_pipelines import environments
+from evalhub_pipelines import containers, environments
+from evalhub_pipelines.containers import Container, Given
 
 Listener = Callable[[dict[str, Any]], None]
 
@@ -111,7 +112,7 @@ def _is_private(name: str, value: str) -> bool:
 class Pool:
     """Runs batches of benchmarks, a bounded number at once, and ends them all when it is interrupted."""
 
-    def __init__(self, work: Work, commands: Mapping[str, Command], listener: Listener) -> None:
+    def __init__(self, work: Work, commands: Mapping[str, Command | Container], listener: Listener) -> None:
         self._work = work
         self._commands = commands
         self._listener = listener
@@ -171,33 +172,48 @@ class Pool:
     def _results(self, task: BenchmarkTask) -> Path:
         return self._work.directory / "benchmarks" / task.slug / "results.json"
 
-    def _start(self, command: Command, tasks: Sequence[BenchmarkTask]) -> str:
+    def _start(self, command: Command | Container, tasks: Sequence[BenchmarkTask]) -> str:
         """Run `tasks` in one process and return how it ended."""
         work, record = self._work, self._work.record
+        data = work.data.get(tasks[0].index)
         with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
             json.dump([task.as_json() for task in tasks], file)
             file.flush()
-            argv = [
-                *command.argv,
-                *("--task", f"@{file.name}"),
+            options = [
                 *("--model-url", record.model_url),
                 *("--model-name", record.model_name),
                 *("--job-id", record.job_id),
                 *("--fingerprint", work.fingerprint.digest()),
                 *("--num-examples", str(record.num_examples or 0)),
-                *(("--test-data", str(work.data[tasks[0].index])) if tasks[0].index in work.data else ()),
-                *("--results", str(work.directory / "benchmarks")),
-                *command.suffix,
             ]
+            given = Given(Path(file.name), work.directory / "benchmarks", work.secret, data)
+            if isinstance(command, Container):
+                return self._in_container(command, tasks, given, options)
+            argv = [*command.argv, "--task", f"@{given.task}", *options]
+            argv += ["--test-data", str(data)] if data else []
+            argv += ["--results", str(given.results), *command.suffix]
             environ = command.environ | ({MODEL_SECRET: str(work.secret)} if work.secret else {})
-            return self._follow(argv, environ, command.folder)
+            return _end(*self._follow(argv, environ, command.folder))
 
-    def _follow(self, argv: list[str], environ: dict[str, str], folder: Path | None) -> str:
-        """Run a benchmark step, pass its events on, and return how it ended, with its last words."""
+    def _in_container(
+        self, container: Container, tasks: Sequence[BenchmarkTask], given: Given, options: list[str]
+    ) -> str:
+        name = containers.new_name(self._work.record.run_id)
+        with containers.lent(container, tasks, given) as lent:
+            argv = containers.argv(container, name, tasks, lent, options)
+            try:
+                status, said = self._follow(argv, dict(os.environ), None)
+            finally:
+                # an engine's client that had to be killed leaves its container running
+                containers.remove(container.engine, name)
+        return _end(containers.end(status), said)
+
+    def _follow(self, argv: list[str], environ: dict[str, str], folder: Path | None) -> tuple[int, str]:
+        """Run a benchmark step, pass its events on, and return its exit status and last words."""
         with tempfile.TemporaryFile("w+", errors="replace") as errors:
             with self._lock:
                 if self._stopping.is_set():
-                    return "was not started"
+                    return 0, ""
                 try:
                     # a session of its own: Ctrl-C at the terminal is for this program, which ends its children in order
                     process = subprocess.Popen(
@@ -225,7 +241,7 @@ class Pool:
             with self._lock:
                 self._running.discard(process)
             errors.seek(0)
-            return _end(process.returncode, errors.read())
+            return process.returncode, errors.read()
 
 
 def _event(line: str) -> dict[str, Any] | None:

@@ -178,12 +178,18 @@ class Interpreter:
         settings = self._settings.get(label, {})
         for kind, key in (("secretAsVolume", "secretNameParameter"), ("configMapAsVolume", "configMapNameParameter")):
             for mount in settings.get(kind, []):
-                name = scope[mount[key]["componentInputParameter"]]
+                source = mount[key]
+                constant = source.get("runtimeValue", {}).get("constant")
+                name = constant if constant is not None else scope[source["componentInputParameter"]]
                 assert name != "", "the driver fails on an empty name"
                 if name is not None and name in self.secrets:
                     found[mount["mountPath"]] = str(self.secrets[name])
                 else:
-                    assert name is None or mount["optional"]
+                    assert name is None or mount["optional"], f"there is no {name}"
+        for mount in settings.get("emptyDirMounts", []):
+            place = self.work / "volumes" / f"{len(self.finished):03d}"
+            place.mkdir(parents=True)
+            found[mount["mountPath"]] = str(place)
         return found
 
 

@@ -91,10 +91,6 @@ DOCUMENTS = {
         {"model": MODEL, "judge": MODEL, "benchmarks": [ENTRY]},
         ["judge: not yet supported"],
     ),
-    "test data": (
-        {"model": MODEL, "benchmarks": [{**ENTRY, "test_data_ref": {"git": {"url": "https://x/y", "ref": "main"}}}]},
-        ["a: test_data_ref is not yet supported by local runs"],
-    ),
 }
 
 

@@ -504,3 +504,41 @@ def test_an_engine_that_does_not_answer_is_named(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere.sock")
     with pytest.raises(EvalHubError, match=r"is it running, and may you use it"):
         containers.container_of("mine", KubernetesRuntime(image="x:1"), engine.command, pytest.fail)
+
+
+@pytest.fixture
+def trial(obedient: Container, write: Callable[..., Path], tmp_path: Path) -> Path:
+    """A collection of a benchmark that is done at once and one that takes an hour; `catalog` beside it has both."""
+    image = {"k8s": {"image": obedient.runtime.image}}
+    entries = [{"id": name, "primary_score": {"metric": "acc"}} for name in ("quick", "slow")]
+    write("catalog/providers/obedient/provider.yaml", {"id": "obedient", "runtime": image, "benchmarks": entries})
+    listed = [
+        {"id": "quick", "provider_id": "obedient"},
+        {"id": "slow", "provider_id": "obedient", "parameters": {"sleep": 3600}, "weight": 0},
+    ]
+    return write("trial.yaml", {"pass_criteria": {"threshold": 0.5}, "benchmarks": listed})
+
+
+def test_a_local_run_in_containers_is_judged_like_any_other(
+    cli: Any, engine: Engine, built_images: Mapping[str, str], model: DemoModelServer
+) -> None:
+    how = ["--engine", "container", "--engine-command", engine.command]
+    done = cli.run("quickstart-v1", model, *how, "--format", "json", environ=engine.environ)
+    assert done.status == 0, done.err
+    verdict = done.json["verdict"]
+    assert {test["status"] for test in verdict["benchmarks"]} == {"completed"}
+    record = json.loads((cli.run_directory() / "run.json").read_text())
+    assert (record["engine"], record["state"]) == ("container", "completed")
+    assert not engine("ps", "--all", "--quiet", "--filter", f"name=evalhub-{record['run_id']}")
+
+
+def test_an_interrupted_run_leaves_no_container(cli: Any, engine: Engine, trial: Path, model: DemoModelServer) -> None:
+    how = ["--engine", "container", "--engine-command", engine.command]
+    cli.catalog = cli.folder / "catalog"
+    process = cli.start(*cli.arguments(trial, model), *how, environ=engine.environ)
+    eventually(lambda: list((cli.folder / "runs").rglob("000-quick/results.json")))
+    eventually(lambda: engine("ps", "--quiet", "--filter", "name=evalhub-"))
+    os.killpg(process.pid, signal.SIGINT)
+    assert cli.ended(process).status == 130
+    assert not engine("ps", "--all", "--quiet", "--filter", f"name=evalhub-{cli.run_directory().name}")
+    assert (cli.run_directory() / "benchmarks" / "000-quick" / "results.json").is_file()

@@ -17,7 +17,7 @@ if not (find_spec("click") and find_spec("rich")):
 import click
 
 import evalhub_components
-from evalhub_pipelines.cli import catalogue, compiling, demo, judging, output, planning, running
+from evalhub_pipelines.cli import catalogue, compiling, demo, images, judging, output, planning, running
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110, "show_default": True}
 
@@ -54,6 +54,7 @@ for command in (
     compiling.compile_pipelines,
     catalogue.providers,
     catalogue.collections,
+    images.images,
     demo.demo_model,
 ):
     cli.add_command(command)

@@ -19,7 +19,8 @@ from evalhub_pipelines.cli.planning import evaluation_of
 @click.option("--output", type=click.Path(path_type=Path), default=Path("runs"), help="parent of the run directory")
 @click.option("--resume", type=click.Path(path_type=Path), metavar="RUN_DIR", help="go on with this run instead")
 @click.option("--accept-fingerprint", is_flag=True, help="resume although another model answers than before")
-@click.option("--engine", type=click.Choice(["process"]), default="process", help="what a benchmark runs in")
+@click.option("--engine", type=click.Choice(["process", "container"]), default="process", help="what benchmarks run in")
+@click.option("--engine-command", default="docker", metavar="COMMAND", help="docker, podman, or the path of one")
 @click.option("--jobs", type=click.IntRange(1), metavar="N", help="framework processes at once  [default: cores]")
 @click.option("--mlflow-uri", metavar="URI", help="tracking server  [default: $MLFLOW_TRACKING_URI, else mlflow.db]")
 @click.option("--no-mlflow", is_flag=True, help="do not log to MLflow")
@@ -39,6 +40,7 @@ def run(
     resume: Path | None,
     accept_fingerprint: bool,
     engine: str,
+    engine_command: str,
     jobs: int | None,
     mlflow_uri: str | None,
     no_mlflow: bool,
@@ -51,6 +53,7 @@ def run(
     SOURCE is an eval.yaml, a collection's file, or a collection's id as in `evalhub-kfp collections list`.
     """
     tracking = None if no_mlflow else mlflow_uri or "default"
+    containers = engine_command if engine == "container" else None
     if resume is not None:
         if any((source, provider, benchmarks, num_examples, model_url, model_name, model_secret, name)):
             raise click.UsageError("--resume goes on with a run as it was begun: give nothing else to evaluate")
@@ -63,6 +66,7 @@ def run(
                 catalog=catalog_dir,
                 jobs=jobs,
                 mlflow_uri=tracking,
+                engine=containers,
                 listener=listener,
             )
     else:
@@ -79,6 +83,7 @@ def run(
                 output=output,
                 jobs=jobs,
                 mlflow_uri=tracking,
+                engine=containers,
                 listener=listener,
             )
     # who reads a pipe may go early; the exit status stays the verdict's

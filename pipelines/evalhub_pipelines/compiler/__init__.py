@@ -15,7 +15,8 @@ from evalhub_components.benchmark.component import benchmark
 from evalhub_components.errors import EvalHubError
 from evalhub_components.schema.plan import EvaluationPlan
 from evalhub_pipelines.compiler import groups
-from evalhub_pipelines.compiler.pipeline import COMPONENTS_IMAGE, Options, pipeline
+from evalhub_pipelines.compiler.pipeline import Options, pipeline
+from evalhub_pipelines.images import COMPONENTS_IMAGE
 
 __all__ = ["COMPONENTS_IMAGE", "Options", "compile_component", "compile_plan", "without_sdk_version"]
 

@@ -16,7 +16,6 @@ from typing import Any, Optional
 from kfp import dsl
 from kfp.dsl.base_component import BaseComponent
 
-from evalhub_components import __version__
 from evalhub_components.aggregate.component import aggregate
 from evalhub_components.benchmark.component import benchmark
 from evalhub_components.collect.component import collect
@@ -26,8 +25,7 @@ from evalhub_components.schema.collection import TestDataRef
 from evalhub_components.schema.plan import BenchmarkTask, EvaluationPlan
 from evalhub_components.test_data.component import test_data
 from evalhub_pipelines.compiler import groups, pods
-
-COMPONENTS_IMAGE = f"quay.io/evalhub-kfp/components:{__version__}"
+from evalhub_pipelines.images import COMPONENTS_IMAGE
 
 # kfp knows `Optional[str]`, not `str | None`
 _OptionalText: Any = Optional[str]  # noqa: UP045
