@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from evalhub_components.errors import EvalHubError
+from evalhub_components.errors import EvalHubError, MissingExtra
 from evalhub_components.schema.evaluation import EvaluationConfig
 from evalhub_components.schema.plan import EvaluationPlan
 from evalhub_components.schema.verdict import Verdict
@@ -164,6 +164,29 @@ def judge(
     """
     other = plan(config, catalog=catalog) if config is not None else None
     return judgement.judge(Path(directory), other)
+
+
+def compile(
+    source: str | Path | EvaluationConfig, *, catalog: Path | None = None, images: Mapping[str, str] | None = None
+) -> str:
+    """Return the Kubeflow pipeline of an eval.yaml, a collection file or a collection's id, as YAML.
+
+    Args:
+        source: as for `plan`.
+        catalog: as for `run`.
+        images: references by provider id, and by `components`, in place of the catalogue's.
+
+    Raises:
+        EvalHubError: bad documents, an image that may change, or a pipeline that no cluster could take.
+        MissingExtra: kfp is not installed.
+    """
+    try:
+        from evalhub_pipelines import compiled_files
+    except ModuleNotFoundError as error:
+        if not (error.name or "").startswith("kfp"):
+            raise
+        raise MissingExtra("kfp", "compiling pipelines") from None
+    return compiled_files.pipeline_of(_evaluation(source, Catalog.of(catalog), None), images or {})
 
 
 def default_mlflow_uri(output: Path | str) -> str:

@@ -55,9 +55,22 @@ class Catalog:
         Raises:
             InvalidDocument: there is none with this id, or its file has problems.
         """
+        path = self.collection_file(collection_id)
+        collection = load_collection(path)
+        if collection.id != collection_id:
+            what = f"must be the name of its file, {collection_id!r}, got {collection.id!r}"
+            raise InvalidDocument([Problem(f"{path}: id", what)])
+        return collection
+
+    def collection_file(self, collection_id: str) -> Path:
+        """Return the file of a collection.
+
+        Raises:
+            InvalidDocument: there is none with this id.
+        """
         files = self._collection_files()
         if collection_id in files:
-            return load_collection(files[collection_id])
+            return files[collection_id]
         hint = documents.near(collection_id, files)
         raise InvalidDocument([Problem(f"collection {collection_id!r}", f"there is no such collection{hint}")])
 

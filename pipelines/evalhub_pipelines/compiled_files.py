@@ -11,8 +11,9 @@ from evalhub_components import atomic
 from evalhub_components.errors import EvalHubError, InvalidDocument, Problem
 from evalhub_components.schema.plan import EvaluationPlan
 from evalhub_components.schema.provider import KubernetesRuntime
-from evalhub_pipelines import compiler
+from evalhub_pipelines import compiler, evaluation
 from evalhub_pipelines.catalog import Catalog
+from evalhub_pipelines.evaluation import Evaluation
 
 _HEADER = re.compile(r"^# Description: Collection (\S+) version (.+), plan (sha256:[0-9a-f]{64})", re.MULTILINE)
 
@@ -24,6 +25,20 @@ def with_images(plan: EvaluationPlan, images: Mapping[str, str]) -> EvaluationPl
         for name, runtime in plan.header.runtimes.items()
     }
     return EvaluationPlan(header=plan.header.model_copy(update={"runtimes": runtimes}), tasks=plan.tasks)
+
+
+def pipeline_of(found: Evaluation, images: Mapping[str, str], image_pull_secrets: tuple[str, ...] = ()) -> str:
+    """Return the pipeline of an evaluation with these images; its eval.yaml gives the inputs their defaults.
+
+    Raises:
+        EvalHubError: an image is missing or may change, or a cluster could not take a pipeline of this size.
+    """
+    options = compiler.Options(
+        components_image=images.get("components", compiler.COMPONENTS_IMAGE),
+        image_pull_secrets=image_pull_secrets,
+        defaults=evaluation.pipeline_defaults(found.config),
+    )
+    return compiler.compile_plan(with_images(found.plan, images), options)
 
 
 def read_lock(path: Path) -> dict[str, str]:

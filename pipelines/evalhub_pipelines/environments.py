@@ -65,6 +65,12 @@ def is_ready(folder: Path) -> bool:
     return os.access(folder / "bin" / "python", os.X_OK) and set(recorded) <= set(_installed(folder))
 
 
+def distrust(provider: Path) -> None:
+    """Have the provider's environment made anew at its next use; without `requirements.txt` there is none."""
+    if (provider / "requirements.txt").is_file():
+        (environment_of(provider) / _MARKER).unlink(missing_ok=True)
+
+
 def is_installed(provider: Path) -> bool:
     """Return whether the provider could run at once."""
     return not (provider / "requirements.txt").is_file() or is_ready(environment_of(provider))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,16 +48,17 @@ def of(
     """
     path = Path(source)
     if not (path.suffix in (".yaml", ".yml") or path.is_file()):
-        return _of_collection(catalog.collection(str(source)), catalog, model, changes)
+        collection = catalog.collection(str(source))
+        return _of_collection(collection, catalog, model, changes, str(catalog.collection_file(str(source))))
     data = bounded_yaml.read(path)
     if isinstance(data, dict) and not {"model", "collection", "collection_id"} & data.keys():
-        return _of_collection(load_collection(path), catalog, model, changes)
+        return _of_collection(load_collection(path), catalog, model, changes, str(path))
     data = bounded_yaml.substitute(data, os.environ if environ is None else environ, str(path))
     if isinstance(data, dict):
         data = {**data, **(changes or {})}
         if model and isinstance(data.get("model", {}), dict):
             data["model"] = {**data.get("model", {}), **model}
-    return of_config(documents.validate(data, EvaluationConfig, str(path)), catalog)
+    return of_config(documents.validate(data, EvaluationConfig, str(path)), catalog, str(path))
 
 
 def of_benchmarks(
@@ -75,19 +77,21 @@ def of_benchmarks(
     entries = [{"id": benchmark_id, "provider_id": provider_id} for benchmark_id in benchmark_ids]
     name = {**(changes or {})}.get("name") or provider_id
     collection = documents.validate({"id": resolution.slug_text(name), "benchmarks": entries}, Collection, "arguments")
-    return _of_collection(collection, catalog, model, changes)
+    return _of_collection(collection, catalog, model, changes, f"--provider {provider_id}")
 
 
-def of_config(config: EvaluationConfig, catalog: Catalog) -> Evaluation:
-    """Return the evaluation of an eval.yaml that was read already.
+def of_config(config: EvaluationConfig, catalog: Catalog, where: str = "eval.yaml") -> Evaluation:
+    """Return the evaluation of an eval.yaml that was read already; `where` names it in problems.
 
     Raises:
         InvalidDocument: with every problem.
     """
-    _refuse(config)
-    named = catalog.collection(config.collection.id) if config.collection else None
-    collection = resolution.collection_of(config, named)
-    return Evaluation(_resolved(collection, catalog, config), collection, config)
+    with _named("", f"{where}: "):
+        _refuse(config)
+        named = catalog.collection(config.collection.id) if config.collection else None
+        collection = resolution.collection_of(config, named)
+    place = str(catalog.collection_file(named.id)) if named else where
+    return Evaluation(_resolved(collection, catalog, config, place, where), collection, config)
 
 
 def _refuse(config: EvaluationConfig) -> None:
@@ -102,28 +106,44 @@ def _refuse(config: EvaluationConfig) -> None:
 
 
 def _of_collection(
-    collection: Collection, catalog: Catalog, model: Mapping[str, Any] | None, changes: Mapping[str, Any] | None
+    collection: Collection,
+    catalog: Catalog,
+    model: Mapping[str, Any] | None,
+    changes: Mapping[str, Any] | None,
+    where: str,
 ) -> Evaluation:
     config = None
     if model:
         data = {**(changes or {}), "model": dict(model), "collection": {"id": collection.id}}
         config = documents.validate(data, EvaluationConfig, "arguments")
-    return Evaluation(_resolved(collection, catalog, config), collection, config)
+    return Evaluation(_resolved(collection, catalog, config, where, "arguments"), collection, config)
 
 
-def _resolved(collection: Collection, catalog: Catalog, config: EvaluationConfig | None) -> EvaluationPlan:
+def _resolved(
+    collection: Collection, catalog: Catalog, config: EvaluationConfig | None, where: str, job: str
+) -> EvaluationPlan:
     providers = catalog.providers_of(collection)
-    if config is None:
-        return resolution.resolve(collection, providers)
-    return resolution.resolve(
-        collection,
-        providers,
-        pass_criteria=config.pass_criteria,
-        gate=config.gate,
-        execution=config.execution,
-        seed=config.seed,
-        hardware_config=config.hardware_config,
-    )
+    # what is no problem of the collection is one of the job
+    with _named("", f"{job}: "), _named(f"collection {collection.id}: ", f"{where}: "):
+        if config is None:
+            return resolution.resolve(collection, providers)
+        return resolution.resolve_job(config, collection, providers)
+
+
+@contextmanager
+def _named(prefix: str, place: str) -> Iterator[None]:
+    """Put `place` before the problems whose place begins with `prefix`, in its stead; one that has a file keeps it."""
+    try:
+        yield
+    except InvalidDocument as error:
+        raise InvalidDocument(
+            [
+                Problem(place + problem.where.removeprefix(prefix), problem.what)
+                if problem.where.startswith(prefix) and (prefix or ": " not in problem.where)
+                else problem
+                for problem in error.problems
+            ]
+        ) from None
 
 
 def need_config(evaluation: Evaluation) -> EvaluationConfig:

@@ -183,6 +183,7 @@ def _execute(
     directory = work.directory
     jobs = options.jobs or plan.header.execution.max_parallel or os.cpu_count() or 1
     try:
+        (directory / "benchmarks").mkdir(exist_ok=True)
         work = replace(work, data=_fetched(tasks, directory, options))
         Pool(work, commands, options.listener).run(batches(plan, tasks), jobs)
         options.listener({"event": "stage", "stage": "aggregate"})

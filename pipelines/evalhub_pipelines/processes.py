@@ -15,13 +15,17 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from evalhub_components import bridge
+from evalhub_components import atomic, bridge
+from evalhub_components.benchmark import external_data, results
+from evalhub_components.benchmark.task_folder import TaskFolder
 from evalhub_components.credentials import MODEL_SECRET
 from evalhub_components.errors import EvalHubError
-from evalhub_components.schema.plan import BenchmarkTask
+from evalhub_components.redaction import Redaction
+from evalhub_components.schema.plan import BenchmarkTask, TaskRequest, effective_examples, task_key
 from evalhub_components.schema.provider import Provider
 from evalhub_components.schema.run import Fingerprint, RunRecord
 from evalhub_pipelines import containers, environments
@@ -45,12 +49,14 @@ class Command:
     Attributes:
         suffix: what follows the step's own arguments.
         folder: working directory; None for this program's own.
+        environment_of: folder of the provider whose environment it runs in; None when that was not made here.
     """
 
     argv: list[str]
     environ: dict[str, str]
     suffix: tuple[str, ...] = ()
     folder: Path | None = None
+    environment_of: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -97,8 +103,10 @@ def command_of(provider: Provider, folder: Path, announce: Callable[[str], None]
         return Command([sys.executable, "-I", bridge.__file__], environ, ("--", *words), folder.resolve())
     if isinstance(given, str):
         words = shlex.split(given)
-    argv = words or [str(environments.python_of(folder, announce)), "-m", "evalhub_components.benchmark"]
-    return Command(argv, environ)
+    if words:
+        return Command(words, environ)
+    argv = [str(environments.python_of(folder, announce)), "-m", "evalhub_components.benchmark"]
+    return Command(argv, environ, environment_of=folder)
 
 
 def _is_private(name: str, value: str) -> bool:
@@ -118,6 +126,7 @@ class Pool:
         self._listener = listener
         self._stopping = threading.Event()
         self._running: set[subprocess.Popen[str]] = set()
+        self._distrusted: set[Path] = set()
         self._lock = threading.Lock()
 
     def run(self, batches: Sequence[Sequence[BenchmarkTask]], jobs: int) -> None:
@@ -150,31 +159,60 @@ class Pool:
                     os.killpg(process.pid, signal.SIGKILL)
 
     def _run_batch(self, tasks: Sequence[BenchmarkTask]) -> None:
-        """Run one start of a framework; a process that dies is started again for what it left undone."""
-        left = list(tasks)
-        provider_id = tasks[0].provider_id
-        for attempt in range(self._work.retries + 1):
-            if self._stopping.is_set():
-                return
-            end = self._start(self._commands[provider_id], left)
-            left = [task for task in left if not self._results(task).is_file()]
-            if not left or self._stopping.is_set():
-                return
-            if attempt < self._work.retries:
-                message = f"{provider_id}: its process {end}; starting it again for {len(left)} benchmark(s)"
-                self._listener({"event": "stage", "stage": "retry", "message": message})
+        """Run one start of a framework; when its process dies, each benchmark left undone is run alone."""
+        end = self._start(tasks)
+        left = self._left(tasks)
+        # of several nobody knows which one is to blame, so that each gets a start of its own
+        starts = self._work.retries if len(left) == 1 else max(self._work.retries, 1)
+        self._tell_retry(end, left, starts)
         for task in left:
-            reason = f"its process {end}"
-            self._listener(
-                {"event": "finished", "index": task.index, "slug": task.slug, "status": "missing", "reason": reason}
-            )
+            for tried in range(starts):
+                end = self._start([task])
+                if not self._left([task]):
+                    break
+                self._tell_retry(end, [task], starts - tried - 1)
+            else:
+                self._give_up(task, end)
 
-    def _results(self, task: BenchmarkTask) -> Path:
-        return self._work.directory / "benchmarks" / task.slug / "results.json"
+    def _left(self, tasks: Sequence[BenchmarkTask]) -> list[BenchmarkTask]:
+        """Return those of `tasks` that are still to be run."""
+        if self._stopping.is_set():
+            return []
+        benchmarks = self._work.directory / "benchmarks"
+        return [task for task in tasks if not (benchmarks / task.slug / "results.json").is_file()]
 
-    def _start(self, command: Command | Container, tasks: Sequence[BenchmarkTask]) -> str:
+    def _tell_retry(self, end: str, left: Sequence[BenchmarkTask], starts: int) -> None:
+        if left and starts:
+            again = f"starting it again for {len(left)} benchmark(s)" + (", one by one" if len(left) > 1 else "")
+            message = f"{left[0].provider_id}: its process {end}; {again}"
+            self._listener({"event": "stage", "stage": "retry", "message": message})
+
+    def _give_up(self, task: BenchmarkTask, end: str) -> None:
+        """Write down that `task` failed, as its process did not live to do."""
+        redaction = Redaction(_secrets(self._work.secret))
+        reason = redaction.text(f"its process {end}")
+        path = self._work.directory / "benchmarks" / task.slug
+        if path.is_symlink():
+            path.unlink()
+        folder = TaskFolder(path, redaction)
+        # a full disk may be what ended it
+        with contextlib.suppress(OSError):
+            if not (path / "task.json").is_file():
+                folder.prepare(_request(self._work, task))
+            folder.clean_again()
+            now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+            found = results.failed(task, task.digest(), reason, started_at=now, completed_at=now)
+            atomic.write_json(path / "results.json", found.as_json())
+        self._listener(
+            {"event": "finished", "index": task.index, "slug": task.slug, "status": "failed", "reason": reason}
+        )
+
+    def _start(self, tasks: Sequence[BenchmarkTask]) -> str:
         """Run `tasks` in one process and return how it ended."""
+        if self._stopping.is_set():
+            return "was not started"
         work, record = self._work, self._work.record
+        command = self._commands[tasks[0].provider_id]
         data = work.data.get(tasks[0].index)
         with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
             json.dump([task.as_json() for task in tasks], file)
@@ -193,7 +231,29 @@ class Pool:
             argv += ["--test-data", str(data)] if data else []
             argv += ["--results", str(given.results), *command.suffix]
             environ = command.environ | ({MODEL_SECRET: str(work.secret)} if work.secret else {})
-            return _end(*self._follow(argv, environ, command.folder))
+            if (made := command.environment_of) is None:
+                return _end(*self._follow(argv, environ, command.folder)[:2])
+            return self._in_environment(made, argv, environ)
+
+    def _in_environment(self, provider: Path, argv: list[str], environ: dict[str, str]) -> str:
+        """Run `argv` in the provider's environment, which is made anew once when nothing starts in it."""
+        if provider in self._distrusted:
+            try:
+                environments.python_of(provider, self._announce)
+            except EvalHubError as error:
+                return f"cannot be started: {error}"
+        status, said, heard = self._follow(argv, environ, None)
+        # with this status Python ends where a module cannot be imported; what the step itself finds wrong has another
+        if status == 1 and not heard:
+            with self._lock:
+                known = provider in self._distrusted
+                self._distrusted.add(provider)
+            if not known:
+                environments.distrust(provider)
+        return _end(status, said)
+
+    def _announce(self, sentence: str) -> None:
+        self._listener({"event": "stage", "stage": "environment", "message": sentence})
 
     def _in_container(
         self, container: Container, tasks: Sequence[BenchmarkTask], given: Given, options: list[str]
@@ -202,18 +262,19 @@ class Pool:
         with containers.lent(container, tasks, given) as lent:
             argv = containers.argv(container, name, tasks, lent, options)
             try:
-                status, said = self._follow(argv, dict(os.environ), None)
+                status, said, _ = self._follow(argv, dict(os.environ), None)
             finally:
                 # an engine's client that had to be killed leaves its container running
                 containers.remove(container.engine, name)
         return _end(containers.end(status), said)
 
-    def _follow(self, argv: list[str], environ: dict[str, str], folder: Path | None) -> tuple[int, str]:
-        """Run a benchmark step, pass its events on, and return its exit status and last words."""
+    def _follow(self, argv: list[str], environ: dict[str, str], folder: Path | None) -> tuple[int, str, bool]:
+        """Run a benchmark step, pass its events on, and return exit status, last words, and whether it had events."""
+        heard = False
         with tempfile.TemporaryFile("w+", errors="replace") as errors:
             with self._lock:
                 if self._stopping.is_set():
-                    return 0, ""
+                    return 0, "", False
                 try:
                     # a session of its own: Ctrl-C at the terminal is for this program, which ends its children in order
                     process = subprocess.Popen(
@@ -236,12 +297,13 @@ class Pool:
                 for line in process.stdout:
                     event = _event(line)
                     if event is not None:
+                        heard = True
                         self._listener(event)
                 process.wait()
             with self._lock:
                 self._running.discard(process)
             errors.seek(0)
-            return process.returncode, errors.read()
+            return process.returncode, errors.read(), heard
 
 
 def _event(line: str) -> dict[str, Any] | None:
@@ -251,6 +313,30 @@ def _event(line: str) -> dict[str, Any] | None:
     except ValueError:
         return None
     return event if isinstance(event, dict) and "event" in event else None
+
+
+def _request(work: Work, task: BenchmarkTask) -> TaskRequest:
+    record, fingerprint = work.record, work.fingerprint.digest()
+    examples = effective_examples(task, record.num_examples)
+    try:
+        data = external_data.read(work.data.get(task.index)).digest
+    except EvalHubError:
+        data = None
+    return TaskRequest(
+        task=task,
+        task_digest=task.digest(),
+        model_url=record.model_url,
+        model_name=record.model_name,
+        fingerprint=fingerprint,
+        num_examples=examples,
+        test_data_digest=data,
+        task_key=task_key(task.digest(), examples, data, record.model_name, fingerprint),
+    )
+
+
+def _secrets(folder: Path | None) -> list[str]:
+    files = [folder / name for name in ("api-key", "hf-token")] if folder else []
+    return [file.read_text("utf-8", "replace").strip() for file in files if file.is_file()]
 
 
 def _end(status: int, said: str) -> str:

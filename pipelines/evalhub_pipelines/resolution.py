@@ -111,12 +111,10 @@ def resolve(
     return EvaluationPlan(header=header, tasks=tasks)
 
 
-def resolve_config(
-    config: EvaluationConfig, collection: Collection | None, providers: Mapping[str, Provider]
-) -> EvaluationPlan:
-    """Return the plan of an eval.yaml; `collection` is the one it names, with its overrides (`collection_of`)."""
+def resolve_job(config: EvaluationConfig, collection: Collection, providers: Mapping[str, Provider]) -> EvaluationPlan:
+    """Return the plan of an eval.yaml for `collection`, which has its overrides already (`collection_of`)."""
     return resolve(
-        collection_of(config, collection),
+        collection,
         providers,
         pass_criteria=config.pass_criteria,
         gate=config.gate,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import lm_eval_probe
 from lm_eval_endpoint import Endpoint
 from lm_eval_ledger import Ledger
 from lm_eval_model import ChatCompletions, Completions
@@ -19,7 +20,7 @@ def connect(
     """Return a model of lm-eval, and its arguments without secrets.
 
     Raises:
-        EvalHubError: the tokenizer it needs cannot be had.
+        EvalHubError: the tokenizer it needs cannot be had, or the server not be asked.
     """
     arguments: dict[str, Any] = {
         "model": endpoint.model,
@@ -40,7 +41,7 @@ def connect(
         arguments |= {
             "base_url": f"{endpoint.url}/completions",
             "batch_size": parameters.batch_size,
-            "max_length": parameters.max_length or endpoint.max_length() or 2048,
+            "max_length": parameters.max_length or lm_eval_probe.max_length(endpoint) or 2048,
             "tokenizer_backend": backend,
             "tokenizer": parameters.tokenizer if backend == "huggingface" else None,
             "tokenized_requests": sends_token_ids,
@@ -61,7 +62,7 @@ def choose_backend(endpoint: Endpoint, parameters: Parameters) -> str:
     backend = parameters.tokenizer_backend
     if backend is None:
         backend = "huggingface" if parameters.tokenizer else "remote"
-        if backend == "remote" and not endpoint.tokenizes():
+        if backend == "remote" and not lm_eval_probe.tokenizes(endpoint):
             raise EvalHubError(
                 f"log-likelihoods need the model's tokenizer, and {endpoint.server}/tokenize does not offer it "
                 "(set parameters.tokenizer to the tokenizer's folder or hub name, or serve the model with vLLM)"

@@ -1,20 +1,16 @@
-"""The model's server as lm-eval needs to know it: addresses, trust, and what it says about itself."""
+"""The model's server as lm-eval needs to know it: addresses, the way there, and trust."""
 
 from __future__ import annotations
 
-import json
 import ssl
-import urllib.error
 import urllib.request
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from urllib.parse import urlsplit
 
 from lm_eval_process import ca_bundle
 
 from evalhub_components.adapter import JobSpec
-
-PROBE_SECONDS = 30
 
 
 @dataclass(frozen=True)
@@ -43,34 +39,24 @@ class Endpoint:
         plain = {"Accept": "application/json"}
         return {**plain, "Authorization": f"Bearer {self.api_key}"} if self.api_key else plain
 
+    @property
+    def proxy(self) -> str | None:
+        """The proxy that HTTP_PROXY, HTTPS_PROXY and NO_PROXY name for the server, by the rules of `urllib`.
+
+        Told to the HTTP clients, because those that read the variables themselves read .netrc as well, and a password
+        from there would take the place of the API key.
+        """
+        server = urlsplit(self.url)
+        proxy = urllib.request.getproxies().get(server.scheme)
+        if not proxy or urllib.request.proxy_bypass(server.netloc):
+            return None
+        return proxy if "://" in proxy else f"http://{proxy}"
+
+    @property
+    def proxy_host(self) -> str:
+        """Host and port of the proxy, which may be shown, unlike its password."""
+        return urlsplit(self.proxy or "").netloc.rpartition("@")[2]
+
     def ssl_context(self) -> ssl.SSLContext:
         """Return a context that trusts the system's certificates and the model's own."""
         return ssl.create_default_context(cafile=str(self.bundle) if self.bundle else None)
-
-    def max_length(self) -> int | None:
-        """Return the tokens of context the server declares for the model, None when it says nothing."""
-        listed = self._get_json(f"{self.url}/models")
-        for card in (listed or {}).get("data") or []:
-            if isinstance(card, dict) and card.get("id") == self.model and isinstance(card.get("max_model_len"), int):
-                return int(card["max_model_len"])
-        return None
-
-    def tokenizes(self) -> bool:
-        """Return whether the server offers its tokenizer, as vLLM does."""
-        answer = self._get_json(f"{self.server}/tokenize", {"model": self.model, "prompt": "a"})
-        return isinstance((answer or {}).get("tokens"), list)
-
-    def _get_json(self, url: str, body: dict[str, Any] | None = None) -> dict[str, Any] | None:
-        request = urllib.request.Request(url, json.dumps(body).encode() if body else None)
-        for name, value in {**self.headers, "Content-Type": "application/json"}.items():
-            request.add_unredirected_header(name, value)
-        # without proxies, as lm-eval's own requests
-        opener = urllib.request.build_opener(
-            urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=self.ssl_context())
-        )
-        try:
-            with opener.open(request, timeout=PROBE_SECONDS) as response:
-                answer = json.load(response)
-        except (OSError, ValueError):
-            return None
-        return answer if isinstance(answer, dict) else None

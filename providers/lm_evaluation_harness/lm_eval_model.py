@@ -103,7 +103,7 @@ class _Asking:
 
         try:
             async with (
-                aiohttp.ClientSession(connector=connector, timeout=timeout) as session,
+                aiohttp.ClientSession(connector=connector, timeout=timeout, proxy=self.endpoint.proxy) as session,
                 asyncio.TaskGroup() as group,
             ):
                 asked = [group.create_task(answer(*batch)) for batch in batches]
@@ -169,10 +169,7 @@ class _Asking:
         except TimeoutError:
             raise RequestFailed(f"no answer within {self.timeout} s (parameters.request_timeout)", 0) from None
         except aiohttp.ClientSSLError as error:
-            raise EvalHubError(
-                f"{self.base_url}: no secure connection: {error} "
-                "(the CA of the server belongs into the model's secret as ca_cert)"
-            ) from None
+            raise EvalHubError(reply.distrust(self.base_url, error)) from None
         except (aiohttp.ClientError, OSError) as error:
             raise RequestFailed(f"{self.base_url}: {error or type(error).__name__}", 0) from None
         return reply.read(self.endpoint, self.base_url, status, retry_after, body)

@@ -35,24 +35,33 @@ def read(endpoint: Endpoint, address: str, status: int, retry_after: str, body: 
         RequestFailed: this request got no usable answer.
         EvalHubError: no request will.
     """
-    try:
-        document = json.loads(body)
-    except ValueError:
-        document = None
-    detail = _detail(document, body)
-    if endpoint.api_key:
-        # some servers repeat the key they refuse
-        detail = detail.replace(endpoint.api_key, "***")
+    document = _document(body)
+    detail = _detail(endpoint, body)
     if status in _FATAL:
-        raise EvalHubError(f"{address}: HTTP {status}: {detail}{_advice(endpoint, status)}")
+        raise EvalHubError(refusal(endpoint, address, status, body))
     if status >= 400:
         wait = None
-        if status in _TRANSIENT or status >= 500:
+        if is_transient(status):
             wait = min(float(retry_after), _MAX_WAIT_SECONDS) if retry_after.isdigit() else 0.0
         raise RequestFailed(f"HTTP {status}: {detail}", wait)
     if not isinstance(document, dict) or not document.get("choices"):
         raise RequestFailed(f"the answer has no choices: {detail}", 0)
     return document
+
+
+def is_transient(status: int) -> bool:
+    """Return whether a refusal may end by waiting."""
+    return status in _TRANSIENT or status >= 500
+
+
+def refusal(endpoint: Endpoint, address: str, status: int, body: str) -> str:
+    """Return how a server refuses every request, and what may help."""
+    return f"{address}: HTTP {status}: {_detail(endpoint, body)}{_advice(endpoint, status)}"
+
+
+def distrust(address: str, error: Exception) -> str:
+    """Return why there is no secure connection, and what would help."""
+    return f"{address}: no secure connection: {error} (the CA of the server belongs into the model's secret as ca_cert)"
 
 
 def tokens(document: dict[str, Any]) -> dict[str, float]:
@@ -62,11 +71,23 @@ def tokens(document: dict[str, Any]) -> dict[str, float]:
     return {name: usage[name] for name in names if isinstance(usage.get(name), int)} if isinstance(usage, dict) else {}
 
 
-def _detail(document: Any, body: str) -> str:
+def _document(body: str) -> Any:
+    try:
+        return json.loads(body)
+    except ValueError:
+        return None
+
+
+def _detail(endpoint: Endpoint, body: str) -> str:
     """Return what the server says of an error, in one line."""
+    document = _document(body)
     error = document.get("error", document) if isinstance(document, dict) else None
     message = error.get("message") if isinstance(error, dict) else error
-    return " ".join((message if isinstance(message, str) else body).split())[:_DETAIL_CHARACTERS]
+    text = " ".join((message if isinstance(message, str) else body).split())
+    if endpoint.api_key:
+        # some servers repeat the key they refuse
+        text = text.replace(endpoint.api_key, "***")
+    return text[:_DETAIL_CHARACTERS]
 
 
 def check_length(document: dict[str, Any], prompts: list[list[int]]) -> None:

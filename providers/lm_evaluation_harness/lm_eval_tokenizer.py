@@ -18,6 +18,7 @@ class ServerTokenizer(RemoteTokenizer):  # type: ignore[misc]  # the class is An
 
     def __init__(self, endpoint: Endpoint, timeout: int, add_bos_token: bool) -> None:
         self._model = endpoint.model
+        self._proxy = endpoint.proxy
         self._add_bos_token = add_bos_token
         self._known: dict[str, list[int]] = {}
         super().__init__(
@@ -28,8 +29,10 @@ class ServerTokenizer(RemoteTokenizer):  # type: ignore[misc]  # the class is An
         )
 
     def _validate_server(self) -> None:
-        # Without proxies and .netrc, as the requests to the model: the latter would replace the API key.
+        # .netrc would replace the API key; the proxy is that of the requests to the model
         self.session.trust_env = False
+        if self._proxy:
+            self.session.proxies = {"http": self._proxy, "https": self._proxy}
         answer = self.session.get(f"{self.base_url}/tokenizer_info", timeout=self.timeout, verify=self.cert_config)
         self._tokenizer_info = answer.json() if answer.ok else {}
 

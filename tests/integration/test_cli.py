@@ -142,19 +142,27 @@ def test_table_gives_the_reason_of_every_line_and_keeps_the_score_on_its_scale(
 ) -> None:
     done = cli.run(collection(("a", {}, {"required": True}), ("b", {"score": 0.2, "size": 1})), model)
     lines = done.out.splitlines()
-    assert re.fullmatch(r"000  obedient/a  acc +0.75 +0.75 +0.5 norm. +1 required  pass +0.75 >= 0.5", lines[1])
-    assert re.fullmatch(r"001  obedient/b  acc +0.2 +0.2 +0.5 norm. +1 +fail +0.2 < 0.5", lines[2])
+    assert re.fullmatch(r"000  a +acc +0.75 +0.75 +0.5 norm. +1 required  pass +0.75 >= 0.5", lines[1])
+    assert re.fullmatch(r"001  b +acc +0.2 +0.2 +0.5 norm. +1 +fail +0.2 < 0.5", lines[2])
     assert all(line == line.rstrip() for line in lines)
     cli.run(collection(("a", {})), model)
     shown = cli("judge", cli.run_directories()[-1]).out
-    low, high = re.search(r"95% bounds (\S+) to (\S+),", shown).groups()  # type: ignore[union-attr]
+    low, high = re.search(r"one-sided 95% bounds (\S+) and (\S+);", shown).groups()  # type: ignore[union-attr]
     assert 0 <= float(low) < 0.75 < float(high) == 1
 
 
-def on_a_terminal(cli: Any, *arguments: object, **environ: str) -> str:
+def test_a_narrow_terminal_shows_whole_names_and_the_reason(
+    cli: Any, model: DemoModelServer, collection: Callable[..., Path]
+) -> None:
+    cli.run(collection(("a", {}), ("b", {"score": 0.2})), model)
+    shown = on_a_terminal(cli, "judge", cli.run_directories()[-1], NO_COLOR="1", columns=80)
+    assert re.search(r"^000 +a +0.75 +0.5 norm. +pass +0.75 >= 0.5", shown, re.MULTILINE), shown
+
+
+def on_a_terminal(cli: Any, *arguments: object, columns: int = 200, **environ: str) -> str:
     """Return what a command shows on a terminal of its own for both outputs."""
     master, terminal = os.openpty()
-    termios.tcsetwinsize(terminal, (40, 200))
+    termios.tcsetwinsize(terminal, (40, columns))
     process = cli.start(
         *arguments, environ={"TERM": "xterm-256color", **environ}, stdout=terminal, stderr=terminal, preexec_fn=None
     )

@@ -192,6 +192,24 @@ def test_damaged_environment_is_made_anew(
     assert "making the environment" not in install().err
 
 
+def test_environment_in_which_nothing_starts_is_made_anew_within_the_run(
+    cli: Any,
+    model: DemoModelServer,
+    collection: Callable[..., Path],
+    provider: Callable[[str], Path],
+    install: Callable[[], Any],
+) -> None:
+    """A file inside a package is gone, which nobody sees who looks at the packages alone."""
+    provider("tiny==1.0\n")
+    root = Path(install().out.split()[1]).parents[1]
+    (path,) = root.glob("lib/*/site-packages/pydantic/main.py")
+    path.unlink()
+    done = cli.run(collection(("tiny/a", {})), model, "--catalog", "own")
+    assert done.status == 0, done.err
+    assert "making the environment of tiny (once)" in done.err
+    assert path.exists()
+
+
 def test_environment_whose_making_was_cut_short_is_made_anew(
     provider: Callable[[str], Path], install: Callable[[], Any], environment: Callable[[Path], Path]
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
@@ -327,6 +328,13 @@ def test_a_refused_key_is_exit_2_and_never_shown(step: Any, tmp_path: Path, key:
     assert not (tmp_path / "fingerprint.json").exists()
 
 
+def test_a_secret_without_a_key_is_told_from_no_secret(step: Any) -> None:
+    with running(DemoModelSettings(api_key=KEY)) as model:
+        done = step(model.base_url, hf_token="another")
+    assert done.returncode == 2
+    assert "(sent no key: the secret in model.auth.secret_ref holds no file api-key, or an empty one)" in done.stderr
+
+
 def test_the_right_key_opens(step: Any, tmp_path: Path) -> None:
     with running(DemoModelSettings(api_key=KEY)) as model:
         done = step(model.base_url, api_key=KEY + "\n")
@@ -382,6 +390,31 @@ def test_a_server_that_hangs_gives_no_answer_in_time() -> None:
         silent.bind(("127.0.0.1", 0))
         silent.listen()
         said = refusal(f"http://127.0.0.1:{silent.getsockname()[1]}/v1", timeout=0.3)
+    assert "gives no answer in time" in said
+
+
+@pytest.mark.parametrize("status", ["200 OK", "404 Not Found"])
+def test_a_server_that_trickles_gives_no_answer_in_time(status: str) -> None:
+    gone = threading.Event()
+    with socket.socket() as slow:
+        slow.bind(("127.0.0.1", 0))
+        slow.listen()
+
+        def trickle() -> None:
+            connection, _ = slow.accept()
+            with connection, contextlib.suppress(OSError):
+                connection.sendall(f"HTTP/1.1 {status}\r\nContent-Length: 100000\r\n\r\n".encode())
+                # far longer than the time-out, and not for ever
+                for _ in range(1000):
+                    connection.sendall(b" ")
+                    if gone.wait(0.02):
+                        break
+
+        thread = threading.Thread(target=trickle)
+        thread.start()
+        said = refusal(f"http://127.0.0.1:{slow.getsockname()[1]}/v1", timeout=1)
+        gone.set()
+        thread.join()
     assert "gives no answer in time" in said
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import sqlite3
@@ -160,17 +161,73 @@ def test_process_that_dies_is_started_again_for_the_rest(
     assert [name for name, *_ in starts()] == ["a", "b", "b", "c"]
 
 
-def test_process_that_keeps_dying_is_an_error_that_names_what_is_missing(
+def test_benchmark_that_kills_its_process_is_failed_with_the_reason_and_the_others_go_on(
     cli: Any, model: DemoModelServer, collection: Callable[..., Path], starts: Callable[[], list[list[str]]]
 ) -> None:
-    path = collection(("a", {}), ("b", {"kill_harness": True, "after": "000-a"}), execution={"retries": 1})
+    path = collection(("a", {"kill_harness": True}), ("b", {}), ("c", {}), execution={"retries": 1})
     done = cli.run(path, model, "--format", "json")
     assert done.status == 2
-    assert "001-b missing: its process was ended by SIGKILL" in done.err
-    assert [name for name, *_ in starts()] == ["a", "b", "b"]
+    reason = "its process was ended by SIGKILL (out of memory?)"
+    assert f"000-a failed: {reason}" in done.err
+    assert [name for name, *_ in starts()] == ["a", "a", "b", "c"]
     assert done.json["verdict"]["verdict"] == "error"
-    assert done.json["verdict"]["reasons"][0].startswith("001-b has no score")
-    assert [test["status"] for test in done.json["verdict"]["benchmarks"]] == ["completed", "failed"]
+    benchmarks = done.json["verdict"]["benchmarks"]
+    assert [test["status"] for test in benchmarks] == ["failed", "completed", "completed"]
+    assert reason in benchmarks[0]["reason"]
+    assert reason in (cli.run_directory() / "report.md").read_text()
+    assert any(reason in file.read_text() for file in evidence_files(cli.run_directory(), "results.json"))
+    folder = cli.run_directory() / "benchmarks" / "000-a"
+    assert json.loads((folder / "task.json").read_text())["task"]["benchmark_id"] == "a"
+
+
+def evidence_files(directory: Path, name: str) -> list[Path]:
+    """Return the files of the run that its evidence holds and whose name ends so."""
+    kept = b"".join(path.read_bytes() for path in (directory / "evidence").rglob("*") if path.is_file())
+    found = (directory / "benchmarks").rglob(f"*{name}")
+    return [path for path in found if hashlib.sha256(path.read_bytes()).hexdigest().encode() in kept]
+
+
+def test_process_that_dies_at_its_start_is_a_failure_with_its_last_words(
+    cli: Any, model: DemoModelServer, collection: Callable[..., Path], write: Callable[..., Path]
+) -> None:
+    """Nothing of it ran, so there is no folder of any benchmark yet."""
+    given = (cli.catalog / "providers" / "obedient" / "provider.yaml").read_text()
+    write(
+        "own/providers/obedient/provider.yaml",
+        given + "runtime: {local: {command: [sh, -c, 'echo no luck >&2; exit 1']}}\n",
+    )
+    write("own/providers/obedient/adapter.py", "")
+    done = cli.run(collection(("a", {}), ("b", {})), model, "--catalog", "own", "--format", "json")
+    assert done.status == 2
+    said = [test["reason"] for test in done.json["verdict"]["benchmarks"]]
+    assert all("its process exited with status 1: no luck" in reason for reason in said)
+    request = json.loads((cli.run_directory() / "benchmarks" / "001-b" / "task.json").read_text())
+    assert request["model_name"] == "demo-model"
+
+
+def test_killed_process_leaves_no_key(cli: Any, collection: Callable[..., Path], write: Callable[..., Path]) -> None:
+    """It wrote the key to a file and did not live to have it removed."""
+    write("secrets/team/api-key", KEY + "\n")
+    given = cli.catalog / "providers" / "obedient"
+    write("own/providers/obedient/provider.yaml", (given / "provider.yaml").read_text())
+    write(
+        "own/providers/obedient/adapter.py",
+        "import os, signal, time\n"
+        "from evalhub_components.adapter import FrameworkAdapter\n"
+        "class Careless(FrameworkAdapter):\n"
+        "    def run_benchmark_job(self, config, callbacks):\n"
+        "        (config.raw_dir / 'said.txt').write_text('Bearer ' + config.credentials.api_key)\n"
+        "        os.kill(os.getppid(), signal.SIGKILL)\n"
+        "        time.sleep(600)\n",
+    )
+    path = collection(("a", {}), execution={"retries": 0})
+    with running(DemoModelSettings(skill=1, api_key=KEY)) as server:
+        secrets = {"EVALHUB_SECRETS": str(cli.folder / "secrets")}
+        done = cli.run(path, server, "--catalog", "own", "--model-secret", "team", environ=secrets)
+    assert done.status == 2
+    folder = cli.run_directory() / "benchmarks" / "000-a"
+    assert json.loads((folder / "results.json").read_text())["status"] == "failed"
+    assert (folder / "raw" / "said.txt").read_text() == "Bearer ***"
 
 
 def test_without_retries_a_dead_process_is_final(

@@ -45,6 +45,7 @@ BASE = tuple(
         "credentials",
         "environment",
         "errors",
+        "file_names",
         "fingerprint",
         "kfp_output",
         "redaction",

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import os
 import stat
-import unicodedata
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from evalhub_components.aggregate.bundle import KeptFile
 from evalhub_components.errors import EvalHubError
-
-# controls, half characters, line and paragraph separators: they break listings, shells and checksum files
-_REFUSED = {"Cc", "Cs", "Zl", "Zp"}
+from evalhub_components.file_names import refusals
 
 
 def kept_files(root: Path, folder: Path) -> list[KeptFile]:
@@ -37,8 +34,7 @@ def kept_file(root: Path, path: Path) -> KeptFile:
         EvalHubError: it cannot be kept as it is.
     """
     title = path.relative_to(root).as_posix()
-    if any(unicodedata.category(character) in _REFUSED for character in title):
-        raise EvalHubError(f"{title!r}: cannot be kept as evidence: its name has control characters (rename it)")
+    check_unique([title])
     status = path.lstat()
     if not stat.S_ISREG(status.st_mode):
         kind = "a symbolic link" if stat.S_ISLNK(status.st_mode) else "not a regular file"
@@ -47,23 +43,13 @@ def kept_file(root: Path, path: Path) -> KeptFile:
 
 
 def check_unique(titles: Sequence[str]) -> None:
-    """Refuse titles that are one name on a file system that ignores case or Unicode form.
+    """Refuse titles that are not safe to unpack, alone or beside each other.
 
     Raises:
-        EvalHubError: naming both.
+        EvalHubError: naming the first.
     """
-    seen: dict[str, str] = {}
-    for title in titles:
-        parts = title.split("/")
-        for end in range(1, len(parts) + 1):
-            path = "/".join(parts[:end])
-            folded = unicodedata.normalize("NFC", unicodedata.normalize("NFC", path).casefold())
-            other = seen.setdefault(folded, path)
-            if other != path:
-                raise EvalHubError(
-                    f"{path}: cannot be kept as evidence beside {other}: they are one name where case or Unicode form "
-                    "does not count (rename one)"
-                )
+    for refusal in refusals(titles):
+        raise EvalHubError(refusal.reason)
 
 
 def _walk(folder: Path) -> Iterator[Path]:

@@ -84,6 +84,8 @@ def load(path: Path) -> LoadedRun:
     for index, folder in found.items():
         task = plan.tasks[index]
         if folder.results is None:
+            if record.state == "cancelled" and not (folder.path / "results.json").exists():
+                continue  # it had begun, and that is no more than not to have
             outcomes[index] = TaskOutcome(_unusable(task, str(folder.problem)))
             continue
         samples: Sequence[Sample] = ()

@@ -32,6 +32,7 @@ from evalhub_components.adapter import (
     OCIArtifactResult,
     OCIArtifactSpec,
 )
+from evalhub_components.errors import EvalHubError
 
 PENDING = "pending: published with the evidence of the run"
 _PR_SET_PDEATHSIG = 1
@@ -269,4 +270,7 @@ def _flush() -> None:
 
 def _reason(error: BaseException) -> str:
     text = " ".join(str(error).split())
+    # such a message is written for the person who reads it, and needs no class to be understood
+    if text and isinstance(error, EvalHubError):
+        return text
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

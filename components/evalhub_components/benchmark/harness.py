@@ -268,6 +268,9 @@ class Harness:
         try:
             if attempt.merged or attempt.reason:
                 entry.folder.append_log(attempt.process.log)
+            refused = entry.folder.clean()
+            if refused and found.status == "completed":
+                payload, found = None, self._failed(entry, refused)
             entry.folder.keep(found, facts(self._environment, payload, found.data_digests, entry.task.seed))
         except OSError as error:
             full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -280,6 +283,7 @@ class Harness:
             found = self._failed(entry, attempt.reason)
             entry.folder.make_room()
             shutil.rmtree(entry.spec.work_dir, ignore_errors=True)
+            entry.folder.clean()
             entry.folder.keep(found, facts(self._environment, None, found.data_digests, entry.task.seed))
         entry.done = True
         seconds = time.monotonic() - entry.started

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from evalhub_components import atomic
+from evalhub_components.file_names import refusals
 from evalhub_components.redaction import Redaction
 from evalhub_components.schema.plan import TaskRequest
 from evalhub_components.schema.results import BenchmarkResults
@@ -16,6 +17,7 @@ from evalhub_components.schema.results import BenchmarkResults
 logger = logging.getLogger(__name__)
 
 _LOG_ON_A_FULL_DISK = 1 << 16  # bytes of the log that are kept when there is no room for more
+_OWN = ("task.json", "log.txt", "samples.jsonl", "environment.json", "results.json", "raw")
 
 
 class TaskFolder:
@@ -48,7 +50,6 @@ class TaskFolder:
 
     def keep(self, results: BenchmarkResults, environment: dict[str, Any]) -> None:
         """Write the documents: `results.json` last, because its presence says that all the rest is there."""
-        self._clean()
         atomic.write_json(self.path / "environment.json", environment)
         results = results.model_copy(update={"redactions": self._redaction.count})
         self._redaction.count = 0
@@ -58,16 +59,19 @@ class TaskFolder:
         """Redact once more, after the end of the last process that could have written here."""
         self._redaction.count = 0
         try:
-            self._clean()
+            refused = self.clean()
         except OSError as error:
             logger.warning("folder=%s kept=documents reason=%s", self.path.name, error.strerror)
             self.make_room()
-            self._clean()
+            refused = self.clean()
         path = self.path / "results.json"
-        if self._redaction.count and path.is_file():
+        if path.is_file() and (self._redaction.count or refused):
             results = BenchmarkResults.model_validate_json(path.read_bytes())
-            redactions = results.redactions + self._redaction.count
-            atomic.write_json(path, results.model_copy(update={"redactions": redactions}).as_json())
+            changes: dict[str, Any] = {"redactions": results.redactions + self._redaction.count}
+            if refused and results.status == "completed":
+                logger.warning("folder=%s status=failed reason=%s", self.path.name, refused)
+                changes |= {"status": "failed", "reason": refused, "metrics": {}}
+            atomic.write_json(path, results.model_copy(update=changes).as_json())
         self._redaction.count = 0
 
     def make_room(self) -> None:
@@ -79,8 +83,12 @@ class TaskFolder:
         if log.is_file() and log.stat().st_size > _LOG_ON_A_FULL_DISK:
             os.truncate(log, _LOG_ON_A_FULL_DISK)
 
-    def _clean(self) -> None:
-        """Remove all that is no plain file, make the rest readable, and replace the secrets in it."""
+    def clean(self) -> str | None:
+        """Remove all that evidence cannot keep, make the rest readable, and replace the secrets in it.
+
+        Returns:
+            why a plain file was removed: then what is left is not all that the benchmark has to show.
+        """
         for parent, folders, names in os.walk(self.path):
             for name in [*folders, *names]:
                 path = Path(parent) / name
@@ -92,3 +100,14 @@ class TaskFolder:
                 elif name.startswith(".") and name.endswith(".part") and Path(parent) == self.path:
                     path.unlink()  # half of a file that its writer did not live to finish
         self._redaction.tree(self.path)
+        return self._remove_refused()
+
+    def _remove_refused(self) -> str | None:
+        """Remove the files whose names evidence cannot bear, and return what is wrong with the first of them."""
+        found = [Path(parent) / name for parent, _, names in os.walk(self.path) for name in names]
+        # of two that are one name, a document of this folder's own is not the one to go
+        titles = [*_OWN, *sorted(path.relative_to(self.path).as_posix() for path in found)]
+        refused = list(refusals(titles))
+        for refusal in refused:
+            (self.path / refusal.title).unlink(missing_ok=True)
+        return refused[0].reason if refused else None

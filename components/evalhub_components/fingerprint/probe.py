@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import random
 import socket
 import ssl
@@ -15,6 +16,7 @@ from typing import Any, NoReturn
 
 from evalhub_components import canonical
 from evalhub_components.adapter import ModelCredentials
+from evalhub_components.credentials import MODEL_SECRET
 from evalhub_components.errors import EvalHubError
 from evalhub_components.schema.run import Fingerprint
 
@@ -164,25 +166,49 @@ class Probe:
         if self._secrets.api_key:
             headers["Authorization"] = f"Bearer {self._secrets.api_key}"
         data = json.dumps(body).encode() if body is not None else None
+        deadline = time.monotonic() + self._timeout
         try:
             request = urllib.request.Request(self._url + path, data, headers)
-            with self._opener.open(request, timeout=self._timeout) as response:
-                return _Answer(response.status, _kept(response.headers), response.read(_MAX_BYTES))
-        except urllib.error.HTTPError as error:
-            with error:
-                return _Answer(error.code, _kept(error.headers), error.read(_MAX_BYTES))
+            with self._open(request) as response:
+                return _Answer(response.status, _kept(response.headers), _body(response, deadline))
         except (OSError, http.client.HTTPException, ValueError) as error:
             raise EvalHubError(f"{self._url}: {_why(error)}") from None
+
+    def _open(self, request: urllib.request.Request) -> Any:
+        """Return the response, whatever its status is."""
+        try:
+            return self._opener.open(request, timeout=self._timeout)
+        except urllib.error.HTTPError as error:
+            return error
 
     def _refuse(self, answer: _Answer) -> NoReturn:
         said = _message(answer)
         said = f", it says: {said}" if said else ""
         if answer.status in (401, 403):
-            key = "the key in model.auth.secret_ref" if self._secrets.api_key else "no key: set model.auth.secret_ref"
-            raise EvalHubError(f"{self._url}: refuses access, HTTP {answer.status} (sent {key}){said}")
+            if self._secrets.api_key:
+                sent = "the key in model.auth.secret_ref"
+            elif os.environ.get(MODEL_SECRET):
+                sent = "no key: the secret in model.auth.secret_ref holds no file api-key, or an empty one"
+            else:
+                sent = "no key: set model.auth.secret_ref"
+            raise EvalHubError(f"{self._url}: refuses access, HTTP {answer.status} (sent {sent}){said}")
         if 300 <= answer.status < 400:
             raise EvalHubError(f"{self._url}: answers with a redirect (give the address it leads to)")
         raise EvalHubError(f"{self._url}: answers HTTP {answer.status} to model {self._name!r}{said}")
+
+
+def _body(response: Any, deadline: float) -> bytes:
+    """Return the body; the time-out of the socket is that of one read, so that a trickle would never end.
+
+    Raises:
+        TimeoutError: it is not complete at the deadline.
+    """
+    body = b""
+    while len(body) < _MAX_BYTES and (chunk := response.read1(_MAX_BYTES - len(body))):
+        if time.monotonic() > deadline:
+            raise TimeoutError
+        body += chunk
+    return body
 
 
 def _text(document: Any) -> str | None:

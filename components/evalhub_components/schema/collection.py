@@ -9,6 +9,7 @@ from pydantic import AliasChoices, Field, field_validator, model_validator
 from evalhub_components.schema.document import Document, Identifier, Number, Positive, Seconds, SecretName, Unit
 from evalhub_components.schema.provider import PassCriteria, PrimaryScore
 
+_LEAST_WEIGHT = 1e-6
 GateMode = Literal["point", "assured", "lenient"]
 
 
@@ -150,6 +151,14 @@ class BenchmarkConfig(Document):
     test_data_ref: TestDataRef | None = None
     timeout: Seconds | None = None
     num_examples: Positive | None = None
+
+    @field_validator("weight")
+    @classmethod
+    def _weight_that_counts(cls, value: float) -> float:
+        # the square of a smaller one vanishes, and with it the uncertainty of the score
+        if 0 < value < _LEAST_WEIGHT:
+            raise ValueError(f"must be 0 (advisory) or at least {_LEAST_WEIGHT:g}, got {value:g}")
+        return value
 
     @field_validator("parameters", mode="before")
     @classmethod

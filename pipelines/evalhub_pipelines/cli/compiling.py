@@ -34,7 +34,7 @@ def compile_pipelines(
     from evalhub_pipelines.catalog import Catalog
 
     try:
-        from evalhub_pipelines import compiled_files, compiler
+        from evalhub_pipelines import compiled_files
     except ModuleNotFoundError as error:
         if not (error.name or "").startswith("kfp"):
             raise
@@ -50,13 +50,8 @@ def compile_pipelines(
     files = {}
     for source in [str(config)] if config else collections or catalog.collection_ids():
         found = evaluation.of(source, catalog)
-        plan = compiled_files.with_images(found.plan, chosen)
-        made = compiler.Options(
-            components_image=chosen.get("components", compiler.COMPONENTS_IMAGE),
-            image_pull_secrets=image_pull_secret,
-            defaults=evaluation.pipeline_defaults(found.config),
-        )
-        files[f"{plan.header.collection_id}.yaml"] = compiler.compile_plan(plan, made)
+        name = f"{found.plan.header.collection_id}.yaml"
+        files[name] = compiled_files.pipeline_of(found, chosen, image_pull_secret)
     if not (config or collections):
         files |= compiled_files.components(catalog, chosen)
     if check:

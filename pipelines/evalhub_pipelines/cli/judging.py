@@ -71,7 +71,13 @@ def show_run(run: Run, form: str) -> None:
 def show(verdict: Verdict) -> None:
     """Print a verdict: a line a benchmark with its reason, then the decision."""
     columns = ["#", "benchmark", "metric", ">score", ">normalised", ">threshold", ">weight", "result", "reason"]
-    output.table(columns, [_row(test) for test in verdict.benchmarks])
+    several = len({test.provider_id for test in verdict.benchmarks}) > 1
+    rows = [_row(test, several) for test in verdict.benchmarks]
+    if output.is_narrow(130):
+        # what decides stays: a name cut short tells nobody which benchmark failed
+        kept = [columns.index(name) for name in ("#", "benchmark", ">score", ">threshold", "result", "reason")]
+        columns, rows = [columns[i] for i in kept], [[row[i] for i in kept] for row in rows]
+    output.table(columns, rows)
     click.echo()
     limited = " (limited: fewer examples than the collection asks for)" if verdict.limited else ""
     output.headline(verdict.verdict, limited)
@@ -81,12 +87,12 @@ def show(verdict: Verdict) -> None:
         # the interval is a normal approximation and may leave the scale; no score does
         low, high = (min(max(bound, 0.0), 1.0) for bound in verdict.interval)
         click.echo(
-            f"  score {verdict.score:.4f}, {verdict.confidence:.0%} bounds {low:.4f} to {high:.4f}, "
+            f"  one-sided {verdict.confidence:.0%} bounds {low:.4f} and {high:.4f}; "
             f"probability that the true score reaches {verdict.threshold:g}: {verdict.probability:.3f}"
         )
 
 
-def _row(test: BenchmarkTest) -> list[Any]:
+def _row(test: BenchmarkTest, with_provider: bool) -> list[Any]:
     if test.score is None:
         result = "error" if test.weight > 0 or test.required else "no score"
     else:
@@ -94,7 +100,7 @@ def _row(test: BenchmarkTest) -> list[Any]:
     marks = ["required"] * test.required + ["advisory"] * (test.weight == 0 and not test.required)
     return [
         f"{test.benchmark_index:03d}",
-        f"{test.provider_id}/{test.benchmark_id}",
+        f"{test.provider_id}/{test.benchmark_id}" if with_provider else test.benchmark_id,
         test.metric + (" (lower is better)" if test.lower_is_better else ""),
         output.number(test.score),
         output.number(test.normalized_score),

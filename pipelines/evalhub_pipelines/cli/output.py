@@ -34,7 +34,9 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
 
     shown = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
     for column in columns:
-        shown.add_column(column.removeprefix(">"), justify="right" if column.startswith(">") else "left")
+        shown.add_column(
+            column.removeprefix(">"), justify="right" if column.startswith(">") else "left", overflow="fold"
+        )
     for row in rows:
         # Text, because a name from a document may look like rich's markup
         shown.add_row(*[Text(clean(cell), style=_STYLES.get(str(cell), "")) for cell in row])
@@ -47,6 +49,14 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     Console(file=page, highlight=False, width=10_000).print(shown)
     for line in page.getvalue().splitlines():
         click.echo(line.rstrip())
+
+
+def is_narrow(columns: int) -> bool:
+    """Return whether standard output is a terminal with fewer than `columns` columns."""
+    from rich.console import Console
+
+    console = Console()
+    return console.is_terminal and console.width < columns
 
 
 def headline(word: str, rest: str) -> None:

@@ -51,17 +51,17 @@ def plan(
         notes = []
     notes += advice.notes(shown, limit)
     if form == "table":
-        show(shown, notes)
+        show(shown, notes, limit)
     else:
         output.emit({"digest": shown.header.digest(), "plan": shown.as_json(), "notes": notes}, form)
 
 
-def show(plan: EvaluationPlan, notes: list[str]) -> None:
-    """Print the plan for people."""
+def show(plan: EvaluationPlan, notes: list[str], limit: int | None = None) -> None:
+    """Print the plan for people; `limit` is the run's own on examples."""
     header = plan.header
     output.table(
         ["#", "benchmark", "metric", "better", "range", "threshold", "from", ">weight", "required", ">examples"],
-        [_row(task) for task in plan.tasks],
+        [_row(task, limit) for task in plan.tasks],
     )
     click.echo()
     click.echo(f"collection   {header.collection_id} {header.collection_version}")
@@ -72,7 +72,9 @@ def show(plan: EvaluationPlan, notes: list[str]) -> None:
         click.echo(f"note         {note}")
 
 
-def _row(task: BenchmarkTask) -> list[Any]:
+def _row(task: BenchmarkTask, limit: int | None) -> list[Any]:
+    from evalhub_pipelines import advice
+
     score, threshold = task.primary_score, task.threshold
     low, high = score.range
     return [
@@ -85,7 +87,7 @@ def _row(task: BenchmarkTask) -> list[Any]:
         threshold.source if threshold else "-",
         f"{task.weight:g}",
         "yes" if task.required else "",
-        task.num_examples or task.dataset_size or "?",
+        advice.examples(task, limit) or "?",
     ]
 
 

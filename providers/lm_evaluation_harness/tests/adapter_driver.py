@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from evalhub_components.adapter import (
     FrameworkAdapter,
@@ -61,7 +63,8 @@ def _run(adapter: FrameworkAdapter, job: dict[str, Any]) -> dict[str, Any]:
     results: list[dict[str, Any]] = []
     reason = None
     try:
-        results.extend(_plain(result) for result in start())
+        with mock.patch.dict(os.environ, job["environment"]):
+            results.extend(_plain(result) for result in start())
     except Exception as error:
         reason = f"{type(error).__name__}: {error}"
     return {"results": results, "reason": reason, "updates": recorder.updates}

@@ -13,6 +13,8 @@ import os
 import ssl
 import subprocess
 import threading
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
@@ -20,6 +22,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -41,10 +44,11 @@ class Run:
         self._jobs: dict[str, Job] = {}
         self._outcomes: dict[str, Job] = {}
         self.log = ""
+        self.proxied: list[str] = []
 
-    def add(self, name: str, *specs: Job, batch: bool = False) -> None:
+    def add(self, name: str, *specs: Job, batch: bool = False, environment: dict[str, str] | None = None) -> None:
         numbered = [{**spec, "folder": str(self.folder / f"{name}-{n}")} for n, spec in enumerate(specs)]
-        self._jobs[name] = {"specs": numbered, "batch": batch}
+        self._jobs[name] = {"specs": numbered, "batch": batch, "environment": environment or {}}
 
     def start(self) -> None:
         python = os.environ.get("EVALHUB_LM_EVAL_PYTHON")
@@ -52,7 +56,11 @@ class Run:
             pytest.skip("EVALHUB_LM_EVAL_PYTHON names no interpreter with lm-eval")
         jobs, outcomes = self.folder / "jobs.json", self.folder / "outcomes.json"
         jobs.write_text(json.dumps(list(self._jobs.values())))
-        environment = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "OPENAI_"))}
+        environment = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("HF_", "OPENAI_")) and not name.lower().endswith("_proxy")
+        }
         process = subprocess.run(
             [python, str(TESTS / "adapter_driver.py"), str(jobs), str(outcomes)],
             env={**environment, "PYTHONPATH": os.pathsep.join(SOURCES)},
@@ -154,12 +162,70 @@ def serving_alphabet() -> Iterator[str]:
         def log_message(self, *_: object) -> None:
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+    with serving(Handler) as address:
+        yield f"{address}/v1"
+
+
+@contextmanager
+def serving(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
-        yield f"http://127.0.0.1:{server.server_port}/v1"
+        yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
         thread.join()
+
+
+@contextmanager
+def serving_proxy(url: str, asked: list[str]) -> Iterator[str]:
+    """Serve a proxy to which every host is the server at `url`; note the addresses it is asked for."""
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0))) or None
+            address = url.removesuffix("/v1") + urlsplit(self.path).path
+            headers = {name: self.headers[name] for name in ("Authorization", "Content-Type") if self.headers[name]}
+            try:
+                with opener.open(urllib.request.Request(address, body, headers)) as response:
+                    status, answer = response.status, response.read()
+            except urllib.error.HTTPError as error:
+                status, answer = error.code, error.read()
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(answer)))
+            self.end_headers()
+            self.wfile.write(answer)
+
+        def do_POST(self) -> None:
+            self.do_GET()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with serving(Handler) as address:
+        yield address
+
+
+@contextmanager
+def serving_answers(*answers: tuple[int, str]) -> Iterator[str]:
+    """Serve these answers one after the other, and the last one from then on."""
+    left = list(answers)
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            status, text = left.pop(0) if len(left) > 1 else left[0]
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(text)))
+            self.end_headers()
+            self.wfile.write(text.encode())
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with serving(Handler) as address:
+        yield f"{address}/v1"
 
 
 def write_tokenizer(folder: Path) -> None:
@@ -262,6 +328,23 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
         run.add("trusted", quickstart(tls, "comparison", ca_cert=str(ca), **few))
         run.add("untrusted", quickstart(tls, "arithmetic", **few))
         run.add("no certificate", quickstart(tls, "arithmetic", ca_cert=str(run.folder / "key.pem"), **few))
+
+        proxy = stack.enter_context(serving_proxy(locked, run.proxied))
+        netrc = run.folder / "netrc"
+        netrc.write_text("default login somebody password else\n")
+        netrc.chmod(0o600)
+        # a name nobody can resolve, the proxy without a scheme, and credentials that must not replace the key
+        proxied = quickstart("http://model.invalid/v1", "comparison", num_examples=5, api_key=KEY)
+        run.add(
+            "through a proxy",
+            proxied,
+            environment={"HTTP_PROXY": proxy.removeprefix("http://"), "NETRC": str(netrc)},
+        )
+        nowhere = {"HTTP_PROXY": "http://user:hidden@127.0.0.1:9", "NO_PROXY": "127.0.0.1"}
+        run.add("past a proxy", quickstart(perfect, "comparison", num_examples=5), environment=nowhere)
+        run.add("dead proxy", proxied, environment=nowhere)
+        run.add("dead choices", quickstart("http://127.0.0.1:9/v1", "comparison"))
+        run.add("wrong key choices", quickstart(locked, "comparison", api_key=KEY[::-1]))
 
         once: Job = {"parameters": {"max_retries": 1}}
         run.add("errors within", quickstart(flaky, "arithmetic", max_error_rate=0.6, **once))
@@ -501,6 +584,76 @@ def test_ca_file_makes_a_self_signed_server_trusted(run: Run) -> None:
     assert run.only("trusted")["results"]["acc"][0] == 1.0
     assert "ca_cert" in run.reason("untrusted")
     assert "PEM" in run.reason("no certificate")
+
+
+def test_requests_go_through_the_proxy_of_the_environment(run: Run) -> None:
+    assert run.only("through a proxy")["results"]["acc"][0] == 1.0
+    server = "http://model.invalid"
+    expected = {f"{server}/{path}" for path in ("v1/models", "v1/completions", "tokenize", "tokenizer_info")}
+    assert set(run.proxied) == expected
+
+
+def test_no_proxy_names_servers_asked_directly(run: Run) -> None:
+    assert run.only("past a proxy")["results"]["acc"][0] == 1.0
+
+
+def test_dead_proxy_is_named_as_the_reason_without_its_password(run: Run) -> None:
+    reason = run.reason("dead proxy")
+
+    assert "through the proxy 127.0.0.1:9" in reason
+    assert "hidden" not in reason + run.log
+
+
+def test_server_that_is_dead_or_refuses_the_key_is_not_taken_for_one_without_a_tokenizer(run: Run) -> None:
+    assert "Cannot connect" in run.reason("dead choices")
+    assert "HTTP 401" in run.reason("wrong key choices")
+    for name in ("dead choices", "wrong key choices"):
+        assert "parameters.tokenizer" not in run.reason(name)
+
+
+TOKENS = (200, '{"tokens": [1]}')
+
+
+@pytest.mark.parametrize(
+    ("answers", "expected"),
+    [
+        ([TOKENS], True),
+        ([(503, "busy"), TOKENS], True),
+        ([(404, "{}")], False),
+        ([(405, "{}")], False),
+        ([(501, "{}")], False),
+        ([(422, '{"error": "missing field inputs"}')], False),
+        ([(200, "<html>hello</html>")], False),
+        ([(200, '{"tokens": null}')], False),
+    ],
+)
+def test_server_has_a_tokenizer_when_it_tokenizes(
+    answers: list[tuple[int, str]], expected: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(TESTS.parent))
+    import lm_eval_probe
+    from lm_eval_endpoint import Endpoint
+
+    monkeypatch.setattr(lm_eval_probe, "WAIT_SECONDS", 0)
+    with serving_answers(*answers) as url:
+        assert lm_eval_probe.tokenizes(Endpoint(url, "m")) is expected
+
+
+@pytest.mark.parametrize("status", [401, 403, 500, 503])
+def test_refusal_to_tokenize_is_the_reason_without_the_key(status: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(TESTS.parent))
+    import lm_eval_probe
+    from lm_eval_endpoint import Endpoint
+
+    monkeypatch.setattr(lm_eval_probe, "WAIT_SECONDS", 0)
+    with (
+        serving_answers((status, f'{{"error": "not with {KEY}"}}')) as url,
+        pytest.raises(Exception, match="HTTP") as caught,
+    ):
+        lm_eval_probe.tokenizes(Endpoint(url, "m", KEY))
+
+    assert type(caught.value).__name__ == "EvalHubError"
+    assert f"/tokenize: HTTP {status}: not with ***" in str(caught.value)
 
 
 @pytest.mark.parametrize(("name", "metric"), [("errors within", "exact_match"), ("errors within choices", "acc")])

@@ -21,7 +21,7 @@ from evalhub_components.schema.evaluation import EvaluationConfig
 from evalhub_components.schema.plan import EvaluationPlan
 from evalhub_components.schema.provider import Provider
 from evalhub_pipelines import documents
-from evalhub_pipelines.resolution import collection_of, resolve, resolve_config, slug, slug_text
+from evalhub_pipelines.resolution import collection_of, resolve, resolve_job, slug, slug_text
 
 PROVIDER: dict[str, Any] = {
     "id": "p",
@@ -52,6 +52,10 @@ PROVIDER: dict[str, Any] = {
         {"id": "bare"},
     ],
 }
+
+
+def resolve_config(job: EvaluationConfig, named: Collection | None, providers: dict[str, Provider]) -> EvaluationPlan:
+    return resolve_job(job, collection_of(job, named), providers)
 
 
 def provider(data: Mapping[str, Any] = PROVIDER) -> Provider:

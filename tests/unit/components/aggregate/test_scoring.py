@@ -572,3 +572,14 @@ def test_limited_run_is_marked(entries: list[dict[str, Any]], num_examples: int 
 def test_verdict_survives_its_file() -> None:
     verdict = judged(plan_of({"id": "acc"}, {"id": "ms"}), 0.9, 250)
     assert Verdict.model_validate(json.loads(json.dumps(verdict.as_json()))) == verdict
+
+
+@pytest.mark.parametrize("weight", [5e-324, 9e-7])
+def test_a_weight_whose_uncertainty_would_vanish_is_refused(weight: float) -> None:
+    with pytest.raises(ValueError, match=r"must be 0 \(advisory\) or at least 1e-06, got"):
+        plan_of({"id": "acc", "weight": weight})
+
+
+@pytest.mark.parametrize("weight", [0, 1e-6])
+def test_the_least_weights_are_taken(weight: float) -> None:
+    assert plan_of({"id": "acc", "weight": weight}, {"id": "tox"}).tasks[0].weight == weight

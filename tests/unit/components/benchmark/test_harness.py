@@ -18,12 +18,14 @@ from typing import Any
 import pytest
 
 from evalhub_components import canonical
+from evalhub_components.aggregate.kept_files import check_unique, kept_files
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="Linux keeps these promises, other systems cannot")
 
 # name: (parameters, fields of the task); all of them in one step, in this order
 ENDINGS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "raise": ({"do": "fail"}, {}),
+    "refuse": ({"do": "refuse"}, {}),
     "long": ({"do": "fail_at_length"}, {}),
     "half-a-character": ({"do": "fail_with_half_a_character"}, {}),
     "exit-3": ({"do": "exit_3"}, {}),
@@ -90,6 +92,7 @@ def results_of(endings: Any, name: str) -> dict[str, Any]:
     ("name", "reason"),
     [
         ("raise", "ValueError: the dataset is gone"),
+        ("refuse", "2 of 15 requests failed (raise max_error_rate)"),
         ("half-a-character", "ValueError: cannot open caf?"),
         ("exit-3", "the adapter's process exited with status 3 before it returned results"),
         ("exit-0", "the adapter's process exited with status 0 before it returned results"),
@@ -268,6 +271,46 @@ def test_links_and_pipes_are_dropped(endings: Any) -> None:
         "plain.txt",
     ]
     assert Path("/etc/passwd").is_file()
+
+
+@linux
+@pytest.mark.parametrize(
+    ("names", "reason", "kept"),
+    [
+        (["A", "a"], "raw/a: cannot be kept as evidence beside raw/A: they are one name where case", ["A"]),
+        (
+            ["d/x", "D/y"],
+            "raw/d: cannot be kept as evidence beside raw/D: they are one name where case",
+            ["D", "D/y", "d"],
+        ),
+        (["evil\nname", "well"], "'raw/evil\\nname': cannot be kept as evidence: its name has control", ["well"]),
+        (["evil\xff", "well"], "'raw/evil\\udcff': cannot be kept as evidence: its name has control", ["well"]),
+        (["../Task.json", "well"], "Task.json: cannot be kept as evidence beside task.json: they are one", ["well"]),
+    ],
+    ids=["case", "folder case", "control character", "no UTF-8", "a document of the harness"],
+)
+def test_a_file_name_that_evidence_cannot_bear_fails_its_benchmark_alone(
+    step: Any, a_task: Any, names: list[str], reason: str, kept: list[str]
+) -> None:
+    outcome = step.adapter("scripted").run([a_task(0, do="name_files", names=names), a_task(1)])
+    assert outcome.reason(0).startswith(reason)
+    assert outcome.results(1)["status"] == "completed"
+    raw = outcome.entry(0) / "raw"
+    assert sorted(path.relative_to(raw).as_posix() for path in raw.rglob("*")) == kept
+    finished = [event["status"] for event in outcome.events if event["event"] == "finished"]
+    assert finished == ["failed", "completed"]
+    # the evidence takes what is left
+    for index in (0, 1):
+        check_unique([file.title for file in kept_files(outcome.folder, outcome.entry(index))])
+
+
+@linux
+def test_a_file_name_that_comes_after_the_results_of_a_batch_counts_too(step: Any, a_task: Any) -> None:
+    outcome = step.adapter("merged").run([a_task(0, batch="name_files_at_the_end"), a_task(1)])
+    assert outcome.reason(0).startswith("raw/a: cannot be kept as evidence beside raw/A")
+    assert outcome.results(0)["metrics"] == {}
+    assert outcome.results(1)["status"] == "completed"
+    assert [path.name for path in (outcome.entry(0) / "raw").iterdir()] == ["A"]
 
 
 @pytest.mark.parametrize("name", ["process", pytest.param("daemon", marks=linux), "fork"])

@@ -59,6 +59,12 @@ class Merged(Scripted):
         yield results(configs[0], results=[EvaluationResult("acc", 0.5), EvaluationResult("origin", "joint")])
         time.sleep(FOREVER)
 
+    def name_files_at_the_end(self, configs: Sequence[JobSpec], callbacks: JobCallbacks) -> Iterator[JobResults]:
+        for config in configs:
+            yield _with_origin(config, "joint")
+        for name in ("A", "a"):
+            (configs[0].raw_dir / name).write_text("content")
+
     def some(self, configs: Sequence[JobSpec], callbacks: JobCallbacks) -> Iterator[JobResults]:
         yield _with_origin(configs[-1], "joint")
 

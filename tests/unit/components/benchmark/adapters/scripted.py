@@ -23,6 +23,7 @@ from evalhub_components.adapter import (
     JobStatusUpdate,
     OCIArtifactSpec,
 )
+from evalhub_components.errors import EvalHubError
 from evalhub_components.schema.results import Sample
 
 FOREVER = 3600.0
@@ -213,6 +214,16 @@ class Scripted(FrameworkAdapter):
         (config.raw_dir / "folder-link").symlink_to("/etc")
         (config.raw_dir / "dangling").symlink_to("nowhere")
         os.mkfifo(config.raw_dir / "pipe")
+
+    def name_files(self, config: JobSpec, callbacks: JobCallbacks) -> JobResults:
+        for name in config.parameters["names"]:
+            path = config.raw_dir / os.fsdecode(name.encode("latin-1"))
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text("content")
+        return results(config)
+
+    def refuse(self, config: JobSpec, callbacks: JobCallbacks) -> None:
+        raise EvalHubError("2 of 15 requests failed (raise max_error_rate)")
 
     def locked_files(self, config: JobSpec, callbacks: JobCallbacks) -> None:
         folder = config.raw_dir / "locked"
