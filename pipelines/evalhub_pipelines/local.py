@@ -21,10 +21,11 @@ from evalhub_components.schema.plan import BenchmarkTask, EvaluationPlan, TaskRe
 from evalhub_components.schema.results import BenchmarkResults
 from evalhub_components.schema.run import Fingerprint, RunRecord, job_id
 from evalhub_components.schema.verdict import Verdict
-from evalhub_pipelines import containers, directories, processes, run_lock, steps
+from evalhub_pipelines import containers, directories, run_lock, steps
 from evalhub_pipelines.catalog import Catalog
+from evalhub_pipelines.commands import Command, command_of
 from evalhub_pipelines.containers import Container
-from evalhub_pipelines.processes import Command, Listener, Pool, Work
+from evalhub_pipelines.processes import Listener, Pool, Work
 
 
 @dataclass(frozen=True)
@@ -241,9 +242,7 @@ def _commands(
     if options.engine:
         runtimes = plan.header.runtimes
         return {name: containers.container_of(name, runtimes[name], options.engine, announce) for name in names}
-    return {
-        name: processes.command_of(catalog.provider(name), catalog.provider_directory(name), announce) for name in names
-    }
+    return {name: command_of(catalog.provider(name), catalog.provider_directory(name), announce) for name in names}
 
 
 def _same_model(run: run_directory.LoadedRun, now: Fingerprint, options: Options) -> Fingerprint:
