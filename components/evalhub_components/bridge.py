@@ -24,6 +24,7 @@ import re
 import select
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tarfile
@@ -179,6 +180,13 @@ class _Services(BaseHTTPRequestHandler):
         with contextlib.suppress(ConnectionError):
             self.end_headers()
             self.wfile.write(content)
+        if self.headers.get("Transfer-Encoding"):
+            # closed with a body unread, the connection would be reset, and the answer perhaps lost
+            self.connection.settimeout(1)
+            with contextlib.suppress(OSError):
+                self.connection.shutdown(socket.SHUT_WR)
+                while self.connection.recv(1 << 16):
+                    pass
 
     do_HEAD = do_POST = do_PUT = do_PATCH = do_GET  # noqa: N815 the names are http.server's
 
