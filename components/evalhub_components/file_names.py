@@ -22,6 +22,11 @@ class Refusal(NamedTuple):
     reason: str
 
 
+def is_plain(name: str) -> bool:
+    """Return whether `name` holds only characters that listings, shells and checksum files can bear."""
+    return not any(unicodedata.category(character) in _REFUSED for character in name)
+
+
 def refusals(titles: Iterable[str]) -> Iterator[Refusal]:
     """Yield the relative paths among `titles` that cannot be kept as evidence.
 
@@ -29,7 +34,7 @@ def refusals(titles: Iterable[str]) -> Iterator[Refusal]:
     """
     seen: dict[str, str] = {}
     for title in titles:
-        if any(unicodedata.category(character) in _REFUSED for character in title):
+        if not is_plain(title):
             reason = "its name has control characters, or bytes that are no UTF-8 (rename it)"
             yield Refusal(title, f"{title!r}: cannot be kept as evidence: {reason}")
         elif twins := _twins(title, seen):

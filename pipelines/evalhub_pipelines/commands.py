@@ -73,9 +73,14 @@ def command_of(provider: Provider, folder: Path, announce: Callable[[str], None]
     return Command(argv, environ, environment_of=folder)
 
 
+def holds_a_password(text: str) -> bool:
+    """Return whether there is an address with a password in `text`."""
+    return bool(_PASSWORD_IN_ADDRESS.search(text))
+
+
 def _is_private(name: str, value: str) -> bool:
     """Return whether a framework should not see this variable: credentials of others, or what is set for it anyway."""
     if name in _OURS or _SENSITIVE_NAME.search(name):
         return True
     # without the proxy the model may be out of reach
-    return bool(_PASSWORD_IN_ADDRESS.search(value)) and not name.lower().endswith("_proxy")
+    return holds_a_password(value) and not name.lower().endswith("_proxy")

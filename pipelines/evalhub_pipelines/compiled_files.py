@@ -10,7 +10,6 @@ from pathlib import Path
 from evalhub_components import atomic
 from evalhub_components.errors import EvalHubError, InvalidDocument, Problem
 from evalhub_components.schema.plan import EvaluationPlan
-from evalhub_components.schema.provider import KubernetesRuntime
 from evalhub_pipelines import compiler, evaluation
 from evalhub_pipelines.catalog import Catalog
 from evalhub_pipelines.evaluation import Evaluation
@@ -21,7 +20,7 @@ _HEADER = re.compile(r"^# Description: Collection (\S+) version (.+), plan (sha2
 def with_images(plan: EvaluationPlan, images: Mapping[str, str]) -> EvaluationPlan:
     """Return `plan` with these images, by provider id, in place of its own."""
     runtimes = {
-        name: KubernetesRuntime.model_validate({**runtime.model_dump(), "image": images.get(name, runtime.image)})
+        name: runtime.model_copy(update={"image": images.get(name, runtime.image)})
         for name, runtime in plan.header.runtimes.items()
     }
     return EvaluationPlan(header=plan.header.model_copy(update={"runtimes": runtimes}), tasks=plan.tasks)

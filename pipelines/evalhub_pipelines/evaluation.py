@@ -75,7 +75,7 @@ def of_benchmarks(
         InvalidDocument: with every problem.
     """
     entries = [{"id": benchmark_id, "provider_id": provider_id} for benchmark_id in benchmark_ids]
-    name = {**(changes or {})}.get("name") or provider_id
+    name = (changes or {}).get("name") or provider_id
     collection = documents.validate({"id": resolution.slug_text(name), "benchmarks": entries}, Collection, "arguments")
     return _of_collection(collection, catalog, model, changes, f"--provider {provider_id}")
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -17,13 +16,13 @@ from evalhub_components import __version__, atomic, canonical
 from evalhub_components.aggregate import layout, run_directory
 from evalhub_components.errors import Cancelled, EvalHubError
 from evalhub_components.schema.evaluation import ExperimentConfig, ModelConfig
-from evalhub_components.schema.plan import BenchmarkTask, EvaluationPlan, TaskRequest, effective_examples, task_key
+from evalhub_components.schema.plan import BenchmarkTask, EvaluationPlan, TaskRequest
 from evalhub_components.schema.results import BenchmarkResults
 from evalhub_components.schema.run import Fingerprint, RunRecord, job_id
 from evalhub_components.schema.verdict import Verdict
 from evalhub_pipelines import containers, directories, run_lock, steps
 from evalhub_pipelines.catalog import Catalog
-from evalhub_pipelines.commands import Command, command_of
+from evalhub_pipelines.commands import Command, command_of, holds_a_password
 from evalhub_pipelines.containers import Container
 from evalhub_pipelines.processes import Listener, Pool, Work
 
@@ -277,15 +276,21 @@ def _is_done(run: run_directory.LoadedRun, task: BenchmarkTask, model: Fingerpri
         found = BenchmarkResults.model_validate_json((folder / "results.json").read_bytes())
     except (OSError, ValidationError):
         return False
-    examples = effective_examples(task, run.record.num_examples)
-    key = task_key(task.digest(), examples, request.test_data_digest, run.record.model_name, model.digest())
-    return found.status == "completed" and request.task_key == key
+    now = TaskRequest.of(
+        task,
+        model_url=run.record.model_url,
+        model_name=run.record.model_name,
+        fingerprint=model.digest(),
+        run_limit=run.record.num_examples,
+        test_data_digest=request.test_data_digest,
+    )
+    return found.status == "completed" and request.task_key == now.task_key
 
 
 def _check(plan: EvaluationPlan, options: Options) -> None:
     """Refuse what would fail only after the benchmarks were paid for."""
     layout.require_libraries()
-    if options.mlflow_uri and re.search(r"://[^/\s@]*:[^/\s@]+@", options.mlflow_uri):
+    if options.mlflow_uri and holds_a_password(options.mlflow_uri):
         # it would be in the argv of a process, which everybody on the machine can read
         raise EvalHubError(
             "the MLflow address: must hold no password (set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD)"

@@ -22,7 +22,7 @@ from evalhub_components.benchmark.task_folder import TaskFolder
 from evalhub_components.credentials import MODEL_SECRET
 from evalhub_components.errors import EvalHubError
 from evalhub_components.redaction import Redaction
-from evalhub_components.schema.plan import BenchmarkTask, TaskRequest, effective_examples, task_key
+from evalhub_components.schema.plan import BenchmarkTask, TaskRequest
 from evalhub_components.schema.run import Fingerprint, RunRecord
 from evalhub_pipelines import containers, environments
 from evalhub_pipelines.commands import Command
@@ -250,21 +250,17 @@ def _event(line: str) -> dict[str, Any] | None:
 
 
 def _request(work: Work, task: BenchmarkTask) -> TaskRequest:
-    record, fingerprint = work.record, work.fingerprint.digest()
-    examples = effective_examples(task, record.num_examples)
     try:
         data = external_data.read(work.data.get(task.index)).digest
     except EvalHubError:
         data = None
-    return TaskRequest(
-        task=task,
-        task_digest=task.digest(),
-        model_url=record.model_url,
-        model_name=record.model_name,
-        fingerprint=fingerprint,
-        num_examples=examples,
+    return TaskRequest.of(
+        task,
+        model_url=work.record.model_url,
+        model_name=work.record.model_name,
+        fingerprint=work.fingerprint.digest(),
+        run_limit=work.record.num_examples,
         test_data_digest=data,
-        task_key=task_key(task.digest(), examples, data, record.model_name, fingerprint),
     )
 
 

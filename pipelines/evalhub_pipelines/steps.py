@@ -1,4 +1,4 @@
-"""The steps around the benchmarks, each a process with the argv it has on a cluster: fingerprint and aggregate."""
+"""The steps around the benchmarks, each a process with the argv it has on a cluster."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def fingerprint(url: str, name: str, secret: Path | None) -> Fingerprint:
 
 
 def test_data(ref: TestDataRef, secret: Path | None, output: Path) -> Path:
-    """Fetch what `ref` names into `output`, unless it is there already, and return its folder.
+    """Fetch what `ref` names into `output` and return its folder; a volume is used where it is mounted.
 
     Args:
         secret: folder with the source's credentials.

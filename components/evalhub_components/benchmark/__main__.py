@@ -54,7 +54,8 @@ def main(argv: list[str] | None = None) -> int:
         external_data.publish(settings.test_data)
         harness = Harness(settings, stdout_report)
         harness.run(tasks)
-        kfp_output.write(arguments.executor_input, {"metrics": _metrics(settings.results, tasks)})
+        if arguments.executor_input:
+            kfp_output.write(arguments.executor_input, {"metrics": _metrics(settings.results, tasks)})
     except Terminated as end:
         print(f"stopped by {end}; finished benchmarks are kept", file=sys.stderr)
         return end.status

@@ -30,7 +30,7 @@ from evalhub_components.benchmark.process import AdapterProcess
 from evalhub_components.benchmark.settings import Settings, Terminated
 from evalhub_components.benchmark.task_folder import TaskFolder
 from evalhub_components.redaction import Redaction
-from evalhub_components.schema.plan import BenchmarkTask, TaskRequest, effective_examples, task_key
+from evalhub_components.schema.plan import BenchmarkTask, TaskRequest
 from evalhub_components.schema.results import BenchmarkResults
 
 logger = logging.getLogger(__name__)
@@ -127,20 +127,15 @@ class Harness:
         folder = TaskFolder(settings.results / task.slug, self._redaction)
         work = self._work / task.slug
         work.mkdir()
-        task_digest = task.digest()
-        examples = effective_examples(task, settings.num_examples)
-        folder.prepare(
-            TaskRequest(
-                task=task,
-                task_digest=task_digest,
-                model_url=settings.model_url,
-                model_name=settings.model_name,
-                fingerprint=settings.fingerprint,
-                num_examples=examples,
-                test_data_digest=self._data.digest,
-                task_key=task_key(task_digest, examples, self._data.digest, settings.model_name, settings.fingerprint),
-            )
+        request = TaskRequest.of(
+            task,
+            model_url=settings.model_url,
+            model_name=settings.model_name,
+            fingerprint=settings.fingerprint,
+            run_limit=settings.num_examples,
+            test_data_digest=self._data.digest,
         )
+        folder.prepare(request)
         spec = JobSpec(
             id=settings.job_id,
             provider_id=task.provider_id,
@@ -154,12 +149,12 @@ class Harness:
             seed=task.seed,
             timeout=task.timeout,
             max_error_rate=task.max_error_rate,
-            num_examples=examples,
+            num_examples=request.num_examples,
             num_few_shot=task.num_few_shot,
             test_data=settings.test_data,
             credentials=self._credentials,
         )
-        entry = _Entry(task, task_digest, folder, spec)
+        entry = _Entry(task, request.task_digest, folder, spec)
         self._tell(entry, "initializing")
         return entry
 

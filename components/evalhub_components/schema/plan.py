@@ -133,6 +133,30 @@ class TaskRequest(Document):
     test_data_digest: str | None
     task_key: str
 
+    @classmethod
+    def of(
+        cls,
+        task: BenchmarkTask,
+        *,
+        model_url: str,
+        model_name: str,
+        fingerprint: str | None,
+        run_limit: int | None,
+        test_data_digest: str | None,
+    ) -> TaskRequest:
+        """Return what a run asks of `task`; `run_limit` is the run's own limit on examples."""
+        digest, examples = task.digest(), effective_examples(task, run_limit)
+        return cls(
+            task=task,
+            task_digest=digest,
+            model_url=model_url,
+            model_name=model_name,
+            fingerprint=fingerprint,
+            num_examples=examples,
+            test_data_digest=test_data_digest,
+            task_key=task_key(digest, examples, test_data_digest, model_name, fingerprint),
+        )
+
 
 def effective_examples(task: BenchmarkTask, run_limit: int | None) -> int | None:
     """Return how many examples a task evaluates at most: the smaller of its own and the run's limit."""

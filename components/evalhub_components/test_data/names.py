@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterable
 
 from evalhub_components.errors import EvalHubError
+from evalhub_components.file_names import is_plain
 
 MANIFEST = ".evalhub-data.json"
 """Written last into a fetched folder: where it is, the content is complete."""
 
 PARTIAL = ".evalhub-partial"
 """Folder in a fetched folder that holds what has not fully arrived."""
-
-# controls, half characters, line and paragraph separators: they break logs, listings and checksum files
-_REFUSED = {"Cc", "Cs", "Zl", "Zp"}
 
 
 def checked(name: str, where: str) -> str:
@@ -24,7 +21,7 @@ def checked(name: str, where: str) -> str:
         EvalHubError: it could leave its folder, or cannot be written everywhere.
     """
     parts = name.split("/")
-    if any(unicodedata.category(character) in _REFUSED for character in name):
+    if not is_plain(name):
         problem = "has control characters or bytes that are no UTF-8"
     elif "\\" in name:
         problem = "has a backslash"
