@@ -13,11 +13,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import evalhub_components
-from evalhub_components.aggregate import scoring
 from evalhub_components.environment import capture
 from evalhub_components.schema.collection import BenchmarkConfig, Collection
 from evalhub_components.schema.provider import Benchmark, PrimaryScore, Provider
 from evalhub_components.schema.results import BenchmarkResults, MetricValue, Sample
+from evalhub_components.scoring import judgement
 from evalhub_pipelines import environments, resolution
 from evalhub_pipelines.catalog import Catalog
 from evalhub_pipelines.demo_model import DemoModelSettings, running
@@ -159,8 +159,8 @@ def scoring_speed() -> None:
             started_at="2026-01-01T00:00:00Z",
             completed_at="2026-01-01T00:00:01Z",
         )
-        outcomes[task.index] = scoring.TaskOutcome(results, samples)
-    seconds = wall(lambda: scoring.judge(plan, outcomes))
+        outcomes[task.index] = judgement.TaskOutcome(results, samples)
+    seconds = wall(lambda: judgement.judge(plan, outcomes))
     figure("verdict over 1,000 benchmarks with 100 samples each", f"{seconds:.2f} s", "at most 1")
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from evalhub_components.aggregate import run_directory, scoring
+from evalhub_components import run_directory
 from evalhub_components.schema.plan import BenchmarkTask, EvaluationPlan
 from evalhub_components.schema.verdict import Verdict
+from evalhub_components.scoring import judgement
 
 _SAME_WORK = ("provider_id", "benchmark_id", "parameters", "num_examples", "num_few_shot", "seed")
 
@@ -28,14 +29,14 @@ def judge(directory: Path, plan: EvaluationPlan | None = None) -> Verdict:
         return run.judge()
     outcomes = _transferred(run.plan.tasks, run.outcomes, plan.tasks)
     cancelled = run.record.state == "cancelled"
-    return scoring.judge(plan, outcomes, num_examples=run.record.num_examples, cancelled=cancelled)
+    return judgement.judge(plan, outcomes, num_examples=run.record.num_examples, cancelled=cancelled)
 
 
 def _transferred(
-    old: list[BenchmarkTask], outcomes: Mapping[int, scoring.TaskOutcome], new: list[BenchmarkTask]
-) -> dict[int, scoring.TaskOutcome]:
+    old: list[BenchmarkTask], outcomes: Mapping[int, judgement.TaskOutcome], new: list[BenchmarkTask]
+) -> dict[int, judgement.TaskOutcome]:
     """Return the outcomes under the indices and digests of `new`, each used once where work is listed twice."""
-    found: dict[int, scoring.TaskOutcome] = {}
+    found: dict[int, judgement.TaskOutcome] = {}
     unused = list(old)
     for task in new:
         match = next((t for t in unused if all(getattr(t, key) == getattr(task, key) for key in _SAME_WORK)), None)
@@ -50,5 +51,5 @@ def _transferred(
         results = outcome.results
         if results.task_digest == match.digest():
             results = results.model_copy(update={"benchmark_index": task.index, "task_digest": task.digest()})
-        found[task.index] = scoring.TaskOutcome(results, outcome.samples)
+        found[task.index] = judgement.TaskOutcome(results, outcome.samples)
     return found

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from evalhub_components import __version__, atomic, canonical
-from evalhub_components.aggregate import layout, run_directory
+from evalhub_components import __version__, atomic, canonical, run_directory
 from evalhub_components.errors import Cancelled, EvalHubError
+from evalhub_components.evidence import layout
 from evalhub_components.schema.evaluation import ExperimentConfig, ModelConfig
 from evalhub_components.schema.plan import BenchmarkTask, EvaluationPlan, TaskRequest
 from evalhub_components.schema.results import BenchmarkResults

@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from evalhub_components import bridge
-from evalhub_components.aggregate import run_directory, scoring
-from evalhub_components.aggregate.scoring import TaskOutcome
+from evalhub_components import bridge, run_directory
 from evalhub_components.schema.plan import BenchmarkTask, EvaluationPlan, PlanExecution, PlanHeader, TaskRequest
 from evalhub_components.schema.results import BenchmarkResults
+from evalhub_components.scoring import judgement
+from evalhub_components.scoring.judgement import TaskOutcome
 from evalhub_pipelines import directories
 
 SDK = "eval-hub-sdk[adapter]==1.0.6"
@@ -293,7 +293,7 @@ def test_the_verdict_is_drawn_from_what_the_bridge_left(results: Path, plan: Eva
     assert notes == []
     assert sorted(found) == list(range(len(plan.tasks)))
     outcomes = {index: TaskOutcome(folder.results) for index, folder in found.items() if folder.results}
-    tests = scoring.judge(plan, outcomes).benchmarks
+    tests = judgement.judge(plan, outcomes).benchmarks
     scores = {test.benchmark_id: test.score for test in tests}
     failed = dict.fromkeys(("raised", "told", "hung", "nan", "missing"))
     assert scores == {"well": 0.75, "everything": 0.75, "credentials": 0.75, **failed}

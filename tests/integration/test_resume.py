@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from evalhub_components.aggregate import run_directory
+from evalhub_components import run_directory
 from evalhub_pipelines import run_lock
 from evalhub_pipelines.demo_model import DemoModelServer, DemoModelSettings, running
 

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from evalhub_components.aggregate import tracking
-from evalhub_components.aggregate.recording import DatasetRecording, Recording, RunRecording
 from evalhub_components.errors import TrackingUnavailable
+from evalhub_components.records import tracking
+from evalhub_components.records.recording import DatasetRecording, Recording, RunRecording
 
 pytest.importorskip("mlflow", reason="mlflow is not installed")
 # mlflow and what it imports warn of each other

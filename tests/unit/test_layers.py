@@ -16,7 +16,7 @@ OWNERS = {
     "boto3": ("evalhub_components.test_data.s3",),
     "botocore": ("evalhub_components.test_data.s3",),
     "click": ("evalhub_pipelines.cli",),
-    "filelock": ("evalhub_components.aggregate.tracking",),
+    "filelock": ("evalhub_components.records.tracking",),
     "huggingface_hub": ("evalhub_components.test_data.huggingface",),
     "kfp": (
         "evalhub_components.*.component",
@@ -25,10 +25,10 @@ OWNERS = {
         "evalhub_pipelines.client",
     ),
     "kubernetes": ("evalhub_pipelines.client",),
-    "mlflow": ("evalhub_components.aggregate.tracking",),
-    "olot": ("evalhub_components.aggregate.evidence", "evalhub_components.aggregate.layout"),
-    "oras": ("evalhub_components.aggregate.evidence", "evalhub_components.aggregate.layout"),
-    "rfc8785": ("evalhub_components.aggregate.layout",),
+    "mlflow": ("evalhub_components.records.tracking",),
+    "olot": ("evalhub_components.evidence",),
+    "oras": ("evalhub_components.evidence",),
+    "rfc8785": ("evalhub_components.evidence.layout",),
     "rich": ("evalhub_pipelines.cli",),
     "uv": ("evalhub_pipelines.environments",),
 }
@@ -56,11 +56,11 @@ BASE = tuple(
 """What every provider image runs, beside a framework with pins of its own."""
 
 PURE = (
-    "evalhub_components.aggregate.benchmark_score",
-    "evalhub_components.aggregate.comparison",
-    "evalhub_components.aggregate.overall_score",
-    "evalhub_components.aggregate.scoring",
-    "evalhub_components.aggregate.standard_error",
+    "evalhub_components.scoring.benchmark_score",
+    "evalhub_components.scoring.comparison",
+    "evalhub_components.scoring.overall_score",
+    "evalhub_components.scoring.judgement",
+    "evalhub_components.scoring.standard_error",
     "evalhub_pipelines.resolution",
 )
 IMPURE = {
@@ -171,10 +171,10 @@ def test_the_rules_speak_of_modules_that_exist(module: str) -> None:
         ("providers.p.tool", "import mlflow", "a provider knows"),
         ("evalhub_pipelines.resolution", "import os", "it is pure"),
         ("evalhub_pipelines.resolution", "from os import environ", "it is pure"),
-        ("evalhub_components.aggregate.scoring", "import urllib.request", "it is pure"),
-        ("evalhub_components.aggregate.standard_error", "from datetime import datetime", "it is pure"),
-        ("evalhub_components.aggregate.report", "import mlflow.entities", "that belongs to"),
-        ("evalhub_components.aggregate.tracking", "import olot", "that belongs to"),
+        ("evalhub_components.scoring.judgement", "import urllib.request", "it is pure"),
+        ("evalhub_components.scoring.standard_error", "from datetime import datetime", "it is pure"),
+        ("evalhub_components.records.report", "import mlflow.entities", "that belongs to"),
+        ("evalhub_components.records.tracking", "import olot", "that belongs to"),
         ("evalhub_components.gate.__main__", "from kfp import dsl", "that belongs to"),
         ("evalhub_pipelines.local", "import kfp.compiler", "that belongs to"),
         ("evalhub_pipelines.compiler", "import kubernetes", "that belongs to"),

@@ -1,1 +1,1 @@
-"""From the results of the benchmarks to a verdict, its evidence and its records."""
+"""The step after the benchmarks: judges a run, keeps its evidence and logs it."""

@@ -15,8 +15,8 @@ from evalhub_components import kfp_output
 from evalhub_components.aggregate import pipeline_run
 from evalhub_components.aggregate.aggregation import aggregate
 from evalhub_components.aggregate.assembly import assemble
-from evalhub_components.aggregate.run_directory import parse
 from evalhub_components.errors import EvalHubError, ExitStatus
+from evalhub_components.run_directory import parse
 from evalhub_components.schema.plan import PlanHeader
 from evalhub_components.schema.run import RunRecord
 

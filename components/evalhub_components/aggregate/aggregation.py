@@ -7,9 +7,10 @@ import logging
 from pathlib import Path
 
 from evalhub_components import atomic, canonical, environment
-from evalhub_components.aggregate import evidence, recording, report, tracking
-from evalhub_components.aggregate.run_directory import LoadedRun, load
 from evalhub_components.errors import MissingExtra, TrackingUnavailable
+from evalhub_components.evidence import artifact
+from evalhub_components.records import recording, report, tracking
+from evalhub_components.run_directory import LoadedRun, load
 from evalhub_components.schema.run import Publication
 from evalhub_components.schema.verdict import Verdict
 
@@ -31,7 +32,7 @@ def aggregate(output: Path, *, mlflow_uri: str | None = None, mlflow_required: b
     """
     output = output.absolute()
     run, verdict = _judge(output)
-    built = evidence.build(run, verdict)
+    built = artifact.build(run, verdict)
     publication = Publication(evidence_digest=built.digest, evidence_reference=str(output / "evidence"))
     refusal: TrackingUnavailable | MissingExtra | None = None
     if mlflow_uri:

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from evalhub_components import atomic
-from evalhub_components.aggregate.run_directory import find_tasks, load_plan, parse, task_folders
 from evalhub_components.errors import EvalHubError
+from evalhub_components.run_directory import find_tasks, load_plan, parse, task_folders
 from evalhub_components.schema.plan import BenchmarkTask, EvaluationPlan, PlanHeader, TaskRequest
 from evalhub_components.schema.run import Fingerprint, RunRecord
 

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from evalhub_components import __version__, atomic
-from evalhub_components.aggregate.run_directory import parse, task_folders
 from evalhub_components.errors import EvalHubError
+from evalhub_components.run_directory import parse, task_folders
 from evalhub_components.schema.plan import PlanHeader
 from evalhub_components.schema.results import BenchmarkResults
 from evalhub_components.schema.run import RunRecord, job_id

@@ -37,7 +37,7 @@ def plan(
     if resume is not None:
         if any((source, provider, benchmarks, num_examples)):
             raise click.UsageError("--resume shows the plan of that run: give nothing else to evaluate")
-        from evalhub_components.aggregate import run_directory
+        from evalhub_components import run_directory
         from evalhub_pipelines import local
 
         run = run_directory.load(resume)

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from evalhub_components.aggregate import tracking
 from evalhub_components.aggregate.__main__ import main
 from evalhub_components.errors import MissingExtra, TrackingUnavailable
+from evalhub_components.records import tracking
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:olot")
 

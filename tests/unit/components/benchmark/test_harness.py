@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from evalhub_components import canonical
-from evalhub_components.aggregate.kept_files import check_unique, kept_files
+from evalhub_components.evidence.kept_files import check_unique, kept_files
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="Linux keeps these promises, other systems cannot")
 

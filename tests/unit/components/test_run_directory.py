@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from evalhub_components.aggregate.run_directory import load
 from evalhub_components.errors import EvalHubError
+from evalhub_components.run_directory import load
 
 
 def edit(path: Path, **changes: object) -> None:

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from evalhub_components.aggregate.layout import read_chunks
 from evalhub_components.errors import EvalHubError
+from evalhub_components.evidence.layout import read_chunks
 
 _BLOCK_BYTES = 512
 _STORED_BYTES = 65535

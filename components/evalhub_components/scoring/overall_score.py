@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Literal
 
-from evalhub_components.aggregate.comparison import in_words, reaches, shown
 from evalhub_components.schema.plan import PlanHeader
 from evalhub_components.schema.verdict import BenchmarkTest
+from evalhub_components.scoring.comparison import in_words, reaches, shown
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from evalhub_components import atomic
-from evalhub_components.aggregate.comparison import shown
-from evalhub_components.aggregate.markdown import code, prose
-from evalhub_components.aggregate.run_directory import LoadedRun
 from evalhub_components.errors import EvalHubError
+from evalhub_components.records.markdown import code, prose
+from evalhub_components.run_directory import LoadedRun
 from evalhub_components.schema.run import Publication
 from evalhub_components.schema.verdict import BenchmarkTest, Verdict
+from evalhub_components.scoring.comparison import shown
 
 LIMIT = 8000
 """Characters a report has at most: MLflow cuts a longer note."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
-from evalhub_components.aggregate.benchmark_score import TaskOutcome, examine, normalized_threshold
-from evalhub_components.aggregate.comparison import reaches
-from evalhub_components.aggregate.overall_score import decide, weighted_mean
 from evalhub_components.errors import EvalHubError
 from evalhub_components.schema.plan import EvaluationPlan, is_limited
 from evalhub_components.schema.verdict import BenchmarkTest, Decision, JobState, Verdict
+from evalhub_components.scoring.benchmark_score import TaskOutcome, examine, normalized_threshold
+from evalhub_components.scoring.comparison import reaches
+from evalhub_components.scoring.overall_score import decide, weighted_mean
 
 __all__ = ["TaskOutcome", "judge"]
 

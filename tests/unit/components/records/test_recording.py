@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from evalhub_components.aggregate import recording
-from evalhub_components.aggregate.run_directory import load
+from evalhub_components.records import recording
+from evalhub_components.run_directory import load
 from evalhub_components.schema.results import MetricValue
 
 

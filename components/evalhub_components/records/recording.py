@@ -9,11 +9,11 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from evalhub_components import canonical
-from evalhub_components.aggregate.run_directory import LoadedRun, instant
-from evalhub_components.aggregate.scoring import TaskOutcome
+from evalhub_components.run_directory import LoadedRun, instant
 from evalhub_components.schema.document import Document
 from evalhub_components.schema.plan import BenchmarkTask, effective_examples
 from evalhub_components.schema.verdict import BenchmarkTest, Verdict
+from evalhub_components.scoring.judgement import TaskOutcome
 
 # MLflow's own limits, in characters
 _TAG_VALUE = 8000

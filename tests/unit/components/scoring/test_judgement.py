@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from evalhub_components.aggregate.scoring import TaskOutcome, judge
 from evalhub_components.errors import EvalHubError
 from evalhub_components.schema.collection import Collection, Gate
 from evalhub_components.schema.plan import EvaluationPlan
 from evalhub_components.schema.provider import PassCriteria, Provider
 from evalhub_components.schema.results import BenchmarkResults, MetricValue, Sample
 from evalhub_components.schema.verdict import BenchmarkTest, Verdict
+from evalhub_components.scoring.judgement import TaskOutcome, judge
 from evalhub_pipelines.resolution import resolve
 
 VECTORS = json.loads((Path(__file__).parent / "scoring-vectors.json").read_text())["vectors"]

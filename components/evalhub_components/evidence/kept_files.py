@@ -7,8 +7,8 @@ import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from evalhub_components.aggregate.bundle import KeptFile
 from evalhub_components.errors import EvalHubError
+from evalhub_components.evidence.bundle import KeptFile
 from evalhub_components.file_names import refusals
 
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from evalhub_components import credentials
-from evalhub_components.aggregate.recording import DatasetRecording, Recording, RunRecording
 from evalhub_components.errors import EvalHubError, MissingExtra, TrackingUnavailable
+from evalhub_components.records.recording import DatasetRecording, Recording, RunRecording
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from evalhub_components.aggregate import report
-from evalhub_components.aggregate.run_directory import load
+from evalhub_components.records import report
+from evalhub_components.run_directory import load
 from evalhub_components.schema.run import Publication
 
 HOSTILE = (

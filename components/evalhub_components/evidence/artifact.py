@@ -14,12 +14,13 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from evalhub_components import canonical
-from evalhub_components.aggregate import layout, report
-from evalhub_components.aggregate.bundle import Bundle, KeptFile
-from evalhub_components.aggregate.kept_files import check_unique, kept_file, kept_files
-from evalhub_components.aggregate.layout import Blob, LayoutWriter, TaggedManifest
-from evalhub_components.aggregate.run_directory import LoadedRun, instant
 from evalhub_components.errors import EvalHubError
+from evalhub_components.evidence import layout
+from evalhub_components.evidence.bundle import Bundle, KeptFile
+from evalhub_components.evidence.kept_files import check_unique, kept_file, kept_files
+from evalhub_components.evidence.layout import Blob, LayoutWriter, TaggedManifest
+from evalhub_components.records import report
+from evalhub_components.run_directory import LoadedRun, instant
 from evalhub_components.schema.plan import BenchmarkTask
 from evalhub_components.schema.verdict import BenchmarkTest, Verdict
 

@@ -14,12 +14,12 @@ from typing import Any, NamedTuple, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from evalhub_components import atomic
-from evalhub_components.aggregate.scoring import TaskOutcome, judge
 from evalhub_components.errors import EvalHubError, InvalidDocument, Problem
 from evalhub_components.schema.plan import BenchmarkTask, EvaluationPlan
 from evalhub_components.schema.results import BenchmarkResults, Sample
 from evalhub_components.schema.run import Fingerprint, RunRecord
 from evalhub_components.schema.verdict import Verdict
+from evalhub_components.scoring.judgement import TaskOutcome, judge
 
 # a task's files come from frameworks and may be anything: these bounds keep reading them harmless
 _MAX_RESULTS_BYTES = 64 * 2**20

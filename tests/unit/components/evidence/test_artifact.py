@@ -14,22 +14,22 @@ from typing import Any
 import pytest
 
 from evalhub_components import atomic
-from evalhub_components.aggregate import evidence
-from evalhub_components.aggregate.run_directory import load
 from evalhub_components.errors import EvalHubError
+from evalhub_components.evidence import artifact
+from evalhub_components.run_directory import load
 
 # olot declares its models in a way that pydantic is going to drop
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:olot")
 TITLE = "org.opencontainers.image.title"
 
 
-def build(path: Path) -> evidence.Evidence:
+def build(path: Path) -> artifact.Evidence:
     run = load(path)
     verdict = run.judge()
     atomic.write_json(path / "verdict.json", verdict.as_json())
     if not (path / "environment.json").exists():
         atomic.write_json(path / "environment.json", {"schema_version": 1})
-    return evidence.build(run, verdict)
+    return artifact.build(run, verdict)
 
 
 def blob(path: Path, digest: str) -> bytes:
@@ -76,7 +76,7 @@ def test_manifests_are_the_run_and_then_a_benchmark_each_with_layers_by_path(
     path = write_run(tmp_path / "run")
     digest = build(path).digest
     index = document(path, digest)
-    assert index["artifactType"] == evidence.ARTIFACT_TYPE
+    assert index["artifactType"] == artifact.ARTIFACT_TYPE
     own, *benchmarks = manifests(path, digest)
     assert "verdict.json" in [layer["annotations"][TITLE] for layer in own["layers"]]
     assert document(path, own["config"]["digest"])["verdict"]["verdict"] == "pass"
@@ -95,7 +95,7 @@ def test_manifests_are_the_run_and_then_a_benchmark_each_with_layers_by_path(
     for manifest in (own, *benchmarks):
         titles = [layer["annotations"][TITLE].encode() for layer in manifest["layers"]]
         assert titles == sorted(titles)
-        assert manifest["artifactType"] == evidence.ARTIFACT_TYPE
+        assert manifest["artifactType"] == artifact.ARTIFACT_TYPE
         assert manifest["annotations"]["org.opencontainers.image.created"] == "2026-01-02T03:04:02Z"
 
 
@@ -129,10 +129,10 @@ def test_sha256sums_holds_for_what_the_layers_unpack_to(tmp_path: Path, write_ru
 BUILD = """
 import sys
 from pathlib import Path
-from evalhub_components.aggregate import evidence
-from evalhub_components.aggregate.run_directory import load
+from evalhub_components.evidence import artifact
+from evalhub_components.run_directory import load
 run = load(Path(sys.argv[1]))
-print(evidence.build(run, run.judge()).digest)
+print(artifact.build(run, run.judge()).digest)
 """
 
 

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from evalhub_components.aggregate import standard_error
-from evalhub_components.aggregate.comparison import TOLERANCE, in_words, reaches, shown
 from evalhub_components.schema.plan import BenchmarkTask, ResolvedScore
 from evalhub_components.schema.results import BenchmarkResults, Sample
 from evalhub_components.schema.verdict import BenchmarkTest
+from evalhub_components.scoring import standard_error
+from evalhub_components.scoring.comparison import TOLERANCE, in_words, reaches, shown
 
 
 @dataclass(frozen=True)

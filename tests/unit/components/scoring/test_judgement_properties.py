@@ -8,7 +8,6 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evalhub_components.aggregate.scoring import TaskOutcome, judge
 from evalhub_components.schema.plan import (
     BenchmarkTask,
     EvaluationPlan,
@@ -19,6 +18,7 @@ from evalhub_components.schema.plan import (
 )
 from evalhub_components.schema.results import BenchmarkResults, MetricValue, Sample
 from evalhub_components.schema.verdict import Verdict
+from evalhub_components.scoring.judgement import TaskOutcome, judge
 
 # no deadline: a noisy machine is no failed property
 holds = settings(deadline=None, max_examples=150)

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from statistics import NormalDist
 from typing import Literal, NamedTuple
 
-from evalhub_components.aggregate.comparison import TOLERANCE
 from evalhub_components.schema.results import Sample
+from evalhub_components.scoring.comparison import TOLERANCE
 
 _SAME_MEAN = 1e-6
 _ABSURD = 1e6  # ranges wide; nothing measured this, and its square may be more than a float holds

@@ -1,0 +1,1 @@
+"""A run as OCI artifacts: built, pushed, signed, pulled and verified."""

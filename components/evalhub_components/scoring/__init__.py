@@ -1,0 +1,1 @@
+"""From results to a verdict: pure functions, without files, network, clock or environment."""
