@@ -4,6 +4,8 @@ EvalHubError              anything a user can act on; exit status 2
 +- InvalidDocument        a YAML, JSON or argument document is wrong; lists every problem at once
 +- MissingExtra           an optional part of the distribution is not installed
 +- TrackingUnavailable    MLflow refused or is silent; the caller keeps a spool file and goes on
++- NotFound               a registry or layout does not have what was asked for
++- Tampered               bytes are not what their digest says; exit status 1
 +- Cancelled              the user interrupted the run; exit status 130
 """
 
@@ -64,6 +66,16 @@ class MissingExtra(EvalHubError):
 
 class TrackingUnavailable(EvalHubError):
     """MLflow could not be reached or refused; verdicts do not depend on it."""
+
+
+class NotFound(EvalHubError):
+    """A registry or layout does not have what was asked for."""
+
+
+class Tampered(EvalHubError):
+    """Bytes are not what their digest or size says."""
+
+    exit_status = ExitStatus.FAIL
 
 
 class Cancelled(EvalHubError):

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
+import stat
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from evalhub_components import atomic
-from evalhub_components.errors import MissingExtra
+from evalhub_components.errors import EvalHubError, MissingExtra, NotFound, Tampered
+from evalhub_components.evidence.store import MAX_MANIFEST_BYTES, Descriptor, check_digest, checked, is_digest
 
 if TYPE_CHECKING:
     from olot.oci.oci_image_index import OCIImageIndex
@@ -98,6 +101,97 @@ class LayoutWriter:
         for left in self._blobs.iterdir():
             if left.name not in self._kept:
                 left.unlink()
+
+
+class Layout:
+    """A layout to read: a `Store`. Nothing is read through a symbolic link, and nothing without a bound."""
+
+    def __init__(self, path: Path) -> None:
+        """Open the layout in `path`.
+
+        Raises:
+            NotFound: there is no layout.
+            EvalHubError: its `index.json` is no index.
+        """
+        self._path = path
+        if not (path / "index.json").is_file():
+            raise NotFound(f"{path}: is no OCI image layout (there is no index.json)")
+        self._entries = _entries(self._read("index.json"), path / "index.json")
+
+    @property
+    def place(self) -> str:
+        """The layout's folder."""
+        return str(self._path)
+
+    @property
+    def manifests(self) -> list[tuple[Descriptor, str]]:
+        """Every manifest with each of its tags, in the order of `index.json`."""
+        return list(self._entries)
+
+    def resolve(self, name: str) -> Descriptor:
+        """Return the manifest that a tag or a digest names; one that only another manifest names has no media type."""
+        for descriptor, tag in self._entries:
+            if name in (tag, descriptor.digest):
+                return descriptor
+        if is_digest(name) and (path := self._blob_path(name)).is_file():
+            return Descriptor("", name, path.stat().st_size)
+        raise NotFound(f"{self._path}: has no manifest {name}")
+
+    def manifest(self, digest: str) -> bytes:
+        """Return the bytes of the manifest with this digest."""
+        content = self._read(f"blobs/sha256/{self._blob_path(digest).name}")
+        check_digest(hashlib.sha256(content).hexdigest(), digest, f"{self._path}: manifest")
+        return content
+
+    def blob(self, digest: str, size: int) -> Iterator[bytes]:
+        """Yield the blob's bytes; whether they are right is known at the end."""
+        path = self._blob_path(digest)
+        with self._open(path) as file:
+            yield from checked(iter(lambda: file.read(_CHUNK_BYTES), b""), digest, size, self.place)
+
+    def tags(self) -> list[str]:
+        """Return all tags, sorted."""
+        return sorted({tag for _, tag in self._entries if tag})
+
+    def _blob_path(self, digest: str) -> Path:
+        if not is_digest(digest):
+            raise NotFound(f"{self._path}: {digest[:100]!r}: is no sha256 digest")
+        return self._path / "blobs" / "sha256" / digest.removeprefix("sha256:")
+
+    def _read(self, name: str) -> bytes:
+        with self._open(self._path / name) as file:
+            content = file.read(MAX_MANIFEST_BYTES + 1)
+        if len(content) > MAX_MANIFEST_BYTES:
+            raise Tampered(f"{self._path / name}: is larger than any manifest ({MAX_MANIFEST_BYTES >> 20} MiB)")
+        return content
+
+    def _open(self, path: Path) -> BinaryIO:
+        try:
+            # without waiting for whoever may write to a named pipe
+            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        except FileNotFoundError:
+            raise NotFound(f"{path}: is missing") from None
+        except OSError as error:
+            raise EvalHubError(f"{path}: cannot be read ({error.strerror})") from None
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.close(descriptor)
+            raise EvalHubError(f"{path}: is no regular file")
+        return os.fdopen(descriptor, "rb")
+
+
+def _entries(content: bytes, path: Path) -> list[tuple[Descriptor, str]]:
+    """Return the manifests that `index.json` lists, each with its tag or the empty text."""
+    try:
+        found = [
+            (
+                Descriptor(str(entry.get("mediaType", "")), str(entry["digest"]), int(entry["size"])),
+                str((entry.get("annotations") or {}).get(_REF_NAME, "")),
+            )
+            for entry in json.loads(content)["manifests"]
+        ]
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError):
+        raise EvalHubError(f"{path}: is no OCI image index") from None
+    return found
 
 
 def serialised(model: Any) -> bytes:
