@@ -657,7 +657,7 @@ def _machine(entrypoint: list[str], environ: dict[str, str]) -> dict[str, Any]:
         command = [python, "-c", "import sys; print(sys.version.split()[0], *sys.path, sep='\\n')"]
         version, *folders = subprocess.check_output(command, env=environ, timeout=30).decode().splitlines()
     packages: dict[str, str] = {}
-    for name in (name for folder in folders if os.path.isdir(folder) for name in os.listdir(folder)):
+    for name in (name for folder in folders if os.path.isdir(folder) for name in sorted(os.listdir(folder))):
         if match := re.fullmatch(r"(.+?)-(\d[^-]*)(?:\.dist-info|(?:-py[\d.]+)?\.egg-info)", name):
             packages.setdefault(re.sub(r"[-_.]+", "-", match[1]).lower(), match[2])
     cpu = re.search(r"^model name\s*:\s*(.+)", _text("/proc/cpuinfo"), re.MULTILINE)

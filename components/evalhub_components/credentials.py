@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from evalhub_components.adapter import ModelCredentials
@@ -15,6 +16,12 @@ MODEL_SECRET = "EVALHUB_MODEL_SECRET"
 MLFLOW_SECRET = "EVALHUB_MLFLOW_SECRET"
 """Environment variable that names the folder with MLflow's credentials: `token`, or `username` and `password`."""
 
+REGISTRY_SECRET = "EVALHUB_REGISTRY_SECRET"
+"""Environment variable that names the folder with the registry's credentials: `.dockerconfigjson`."""
+
+SIGNING_SECRET = "EVALHUB_SIGNING_SECRET"
+"""Environment variable that names the folder with the key that signs: `private.key`, and perhaps `public.key`."""
+
 CA = "EVALHUB_CA"
 """Environment variable that names a folder with CA certificates in `ca-bundle.crt`, as a config map is mounted."""
 
@@ -25,7 +32,7 @@ def read() -> ModelCredentials:
     Raises:
         EvalHubError: one of them can be no credential; the message does not show it.
     """
-    folder = Path(os.environ.get(MODEL_SECRET) or os.devnull)
+    folder = mounted(MODEL_SECRET, "api-key", "ca_cert", "hf-token") or Path(os.devnull)
     ca_cert = folder / "ca_cert"
     return ModelCredentials(
         api_key=_value(folder / "api-key"),
@@ -40,7 +47,7 @@ def mlflow_environment() -> dict[str, str]:
     Raises:
         EvalHubError: one of them can be no credential; the message does not show it.
     """
-    folder, bundle = Path(os.environ.get(MLFLOW_SECRET) or os.devnull), ca_bundle()
+    folder, bundle = mounted(MLFLOW_SECRET, "token", "username") or Path(os.devnull), ca_bundle()
     values = {
         "MLFLOW_TRACKING_TOKEN": _value(folder / "token"),
         "MLFLOW_TRACKING_USERNAME": _value(folder / "username"),
@@ -50,10 +57,32 @@ def mlflow_environment() -> dict[str, str]:
     return {name: value for name, value in values.items() if value}
 
 
-def ca_bundle() -> Path | None:
-    """Return the file with the CA certificates of a mounted config map, None without one."""
-    path = Path(os.environ.get(CA) or os.devnull) / "ca-bundle.crt"
-    return path if path.is_file() else None
+def ca_bundle(environ: Mapping[str, str] = os.environ) -> Path | None:
+    """Return the file with the CA certificates of a mounted config map, None without one.
+
+    Raises:
+        EvalHubError: what was mounted has no such file.
+    """
+    folder = mounted(CA, "ca-bundle.crt", environ=environ)
+    return folder / "ca-bundle.crt" if folder else None
+
+
+def mounted(variable: str, *keys: str, environ: Mapping[str, str] = os.environ) -> Path | None:
+    """Return the folder of a secret or config map that `variable` names; None when none was mounted.
+
+    Kubernetes mounts an empty folder in the place of an optional secret that does not exist: whoever misspelt a name
+    must not get a run without credentials, or evidence without a signature.
+
+    Raises:
+        EvalHubError: the folder has none of `keys`.
+    """
+    folder = Path(environ.get(variable) or os.devnull)
+    if not folder.is_dir():
+        return None
+    if not any((folder / key).is_file() for key in keys):
+        wanted = " or ".join(keys)
+        raise EvalHubError(f"{folder} ({variable}): has no {wanted} (is the secret there, and named as in the form?)")
+    return folder
 
 
 def _value(path: Path) -> str | None:

@@ -43,7 +43,8 @@ def installed_packages() -> dict[str, str]:
     for entry in sys.path:
         if not os.path.isdir(entry):
             continue
-        for name in os.listdir(entry):
+        # of two versions in one folder always the same one: a file system lists names in any order
+        for name in sorted(os.listdir(entry)):
             if match := _METADATA.fullmatch(name):
                 found.setdefault(re.sub(r"[-_.]+", "-", match["package"]).lower(), match["version"])
     return dict(sorted(found.items()))
@@ -85,11 +86,15 @@ def _distribution() -> str | None:
 
 
 def _pod() -> dict[str, Any] | None:
-    """Return what the downward API mounted of the pod: labels and limits."""
+    """Return what the downward API mounted of the pod: labels and limits.
+
+    Not its annotations: they hold whole specifications, the values of environment variables among them.
+    """
     folder = Path(os.environ.get("EVALHUB_PODINFO", "/etc/podinfo"))
     if not folder.is_dir():
         return None
-    return {path.name: path.read_text("utf-8", "replace") for path in sorted(folder.iterdir()) if path.is_file()}
+    files = (path for path in sorted(folder.iterdir()) if path.is_file() and path.name != "annotations")
+    return {path.name: path.read_text("utf-8", "replace") for path in files}
 
 
 def _lines(path: str) -> list[str]:

@@ -15,12 +15,13 @@ from evalhub_components import atomic
 from evalhub_components.errors import EvalHubError
 
 
-def write(executor_input: str | None, metadata: Mapping[str, Mapping[str, float]]) -> None:
+def write(executor_input: str | None, metadata: Mapping[str, Mapping[str, float | str]]) -> None:
     """Write the executor output with `metadata` for the output artifacts it names; nothing without an executor input.
 
     Args:
         executor_input: the JSON that `{{$}}` became; None where no KFP started the step.
-        metadata: numbers by name, by output artifact. Names that the pipeline does not have are left out.
+        metadata: numbers (of metrics) or texts by name, by output artifact. Names that the pipeline does not have are
+            left out.
 
     Raises:
         EvalHubError: the executor input is not what KFP writes.
@@ -34,8 +35,12 @@ def write(executor_input: str | None, metadata: Mapping[str, Mapping[str, float]
         for name, listed in outputs.get("artifacts", {}).items():
             first = listed["artifacts"][0]
             if name in metadata:
-                numbers = {key: value for key, value in metadata[name].items() if math.isfinite(value)}
-                artifacts[name] = {"artifacts": [{"name": first["name"], "uri": first["uri"], "metadata": numbers}]}
+                kept = {
+                    key: value
+                    for key, value in metadata[name].items()
+                    if isinstance(value, str) or math.isfinite(value)
+                }
+                artifacts[name] = {"artifacts": [{"name": first["name"], "uri": first["uri"], "metadata": kept}]}
     except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
         raise EvalHubError(f"--executor-input: is not what Kubeflow Pipelines passes ({error!r})") from None
     atomic.write_bytes(target, json.dumps({"artifacts": artifacts}).encode())

@@ -1,13 +1,13 @@
-"""Plan, run and judge evaluations: `from evalhub_pipelines import plan, run, resume, judge, rows, compile`."""
+"""Plan, run, judge and verify evaluations: `from evalhub_pipelines import plan, run, judge, verify, compile`."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from evalhub_pipelines.api import Run, compile, judge, plan, resume, rows, run
+    from evalhub_pipelines.api import Run, compile, judge, plan, resume, rows, run, verify
 
-__all__ = ["Run", "compile", "judge", "plan", "resume", "rows", "run"]
+__all__ = ["Run", "compile", "judge", "plan", "resume", "rows", "run", "verify"]
 
 
 def __getattr__(name: str) -> Any:

@@ -41,7 +41,7 @@ def of(
         catalog: where ids are looked up.
         model: keys of `model` that go before the document's own.
         environ: for `${VAR}` in eval.yaml; the process's environment by default.
-        changes: top-level keys of eval.yaml that go before the document's own.
+        changes: keys of eval.yaml that go before the document's own, at any depth.
 
     Raises:
         InvalidDocument: with every problem.
@@ -55,10 +55,19 @@ def of(
         return _of_collection(load_collection(path), catalog, model, changes, str(path))
     data = bounded_yaml.substitute(data, os.environ if environ is None else environ, str(path))
     if isinstance(data, dict):
-        data = {**data, **(changes or {})}
+        data = _merged(data, changes or {})
         if model and isinstance(data.get("model", {}), dict):
             data["model"] = {**data.get("model", {}), **model}
     return of_config(documents.validate(data, EvaluationConfig, str(path)), catalog, str(path))
+
+
+def _merged(data: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `data` with `changes` in it; a map goes into a map, anything else in the place of what was there."""
+    found = dict(data)
+    for key, value in changes.items():
+        before = found.get(key)
+        found[key] = _merged(before, value) if isinstance(before, dict) and isinstance(value, dict) else value
+    return found
 
 
 def of_benchmarks(
@@ -164,7 +173,19 @@ def pipeline_defaults(config: EvaluationConfig | None) -> dict[str, Any]:
     found: dict[str, Any] = {"model_url": config.model.url, "model_name": config.model.name}
     found["model_secret"] = config.model.auth.secret_ref if config.model.auth else None
     found["num_examples"] = config.num_examples
+    found["model_digest"] = config.model.digest
     if config.experiment:
         found["experiment_name"] = config.experiment.name
-        found["experiment_tags"] = "\n".join(f"{key}={value}" for key, value in config.experiment.tags.items())
+        found["experiment_tags"] = _lines(config.experiment.tags)
+    if config.exports and config.exports.oci:
+        oci = config.exports.oci
+        found["registry_secret"] = oci.k8s.connection if oci.k8s else None
+        found["signing_secret"] = oci.signing.secret_ref if oci.signing else None
+        if oci.coordinates:
+            found |= oci.coordinates.model_dump(exclude={"annotations"})
+            found["oci_annotations"] = _lines(oci.coordinates.annotations)
     return {name: value for name, value in found.items() if value}
+
+
+def _lines(values: Mapping[str, str]) -> str:
+    return "\n".join(f"{key}={value}" for key, value in values.items())

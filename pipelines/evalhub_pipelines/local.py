@@ -16,11 +16,12 @@ from evalhub_components import __version__, atomic, canonical, run_directory
 from evalhub_components.errors import Cancelled, EvalHubError
 from evalhub_components.evidence import layout
 from evalhub_components.schema.evaluation import ExperimentConfig, ModelConfig
+from evalhub_components.schema.exports import Exports
 from evalhub_components.schema.plan import BenchmarkTask, EvaluationPlan, TaskRequest
 from evalhub_components.schema.results import BenchmarkResults
 from evalhub_components.schema.run import Fingerprint, RunRecord, job_id
 from evalhub_components.schema.verdict import Verdict
-from evalhub_pipelines import containers, directories, run_lock, steps
+from evalhub_pipelines import containers, directories, publishing, run_lock, steps
 from evalhub_pipelines.catalog import Catalog
 from evalhub_pipelines.commands import Command, command_of, holds_a_password
 from evalhub_pipelines.containers import Container
@@ -69,6 +70,7 @@ def run(
     tags: Sequence[str] = (),
     num_examples: int | None = None,
     experiment: ExperimentConfig | None = None,
+    exports: Exports | None = None,
 ) -> Finished:
     """Run `plan` against `model` in a new run directory.
 
@@ -78,6 +80,8 @@ def run(
     """
     _check(plan, options)
     secret = _secret(model.auth.secret_ref if model.auth else None)
+    environ = publishing.environment(exports)
+    subject = publishing.check(exports, environ)
     try:
         options.listener({"event": "stage", "stage": "fingerprint"})
         fingerprint = steps.fingerprint(model.url, model.name, secret)
@@ -94,6 +98,9 @@ def run(
         model_url=model.url,
         model_name=model.name,
         model_secret=model.auth.secret_ref if model.auth else None,
+        model_digest=model.digest,
+        subject=subject,
+        exports=exports,
         declared_environment=model.environment,
         num_examples=num_examples,
         tags=list(tags),
@@ -116,7 +123,7 @@ def run(
         atomic.write_json(directory / "run.json", record.as_json())
         options.listener({"event": "stage", "stage": "run", "message": f"run directory {directory}"})
         work = Work(directory, record, fingerprint, secret, plan.header.execution.retries)
-        return _execute(plan, plan.tasks, work, commands, options, lock)
+        return _execute(plan, plan.tasks, work, commands, options, environ, lock)
 
 
 def resume(directory: Path, catalog: Catalog, options: Options) -> Finished:
@@ -133,6 +140,8 @@ def resume(directory: Path, catalog: Catalog, options: Options) -> Finished:
         record, plan = loaded.record, loaded.plan
         _check(plan, options)
         secret = _secret(record.model_secret)
+        environ = publishing.environment(record.exports)
+        publishing.check(record.exports, environ)
         try:
             options.listener({"event": "stage", "stage": "fingerprint"})
             fingerprint = _same_model(loaded, steps.fingerprint(record.model_url, record.model_name, secret), options)
@@ -148,7 +157,7 @@ def resume(directory: Path, catalog: Catalog, options: Options) -> Finished:
         atomic.write_json(directory / "run.json", record.as_json())
         options.listener({"event": "resumed", "kept": len(plan.tasks) - len(left), "left": len(left)})
         work = Work(directory, record, fingerprint, secret, plan.header.execution.retries)
-        return _execute(plan, left, work, commands, options, lock)
+        return _execute(plan, left, work, commands, options, environ, lock)
 
 
 def remaining(run: run_directory.LoadedRun, fingerprint: Fingerprint | None = None) -> list[BenchmarkTask]:
@@ -178,6 +187,7 @@ def _execute(
     work: Work,
     commands: Mapping[str, Command | Container],
     options: Options,
+    environ: dict[str, str],
     lock: int,
 ) -> Finished:
     directory = work.directory
@@ -193,6 +203,7 @@ def _execute(
             work.record,
             mlflow_uri=options.mlflow_uri,
             mlflow_required=options.mlflow_required,
+            environ=environ,
             lock=lock,
         )
     except KeyboardInterrupt:

@@ -59,6 +59,7 @@ def aggregate(
     *,
     mlflow_uri: str | None,
     mlflow_required: bool,
+    environ: dict[str, str],
     lock: int,
 ) -> list[str]:
     """Judge the run in `directory`, keep its evidence and log it; return what could not be published.
@@ -66,10 +67,11 @@ def aggregate(
     Args:
         mlflow_uri: None turns tracking off.
         mlflow_required: an MLflow failure is an error.
+        environ: names the folders of the registry's and the signer's secrets.
         lock: file descriptor of the run's lock, which the step holds too: it may outlive this process.
 
     Raises:
-        EvalHubError: it cannot be judged or kept, or not be logged where that is required.
+        EvalHubError: it cannot be judged, kept or pushed, or not be logged where that is required.
     """
     with tempfile.TemporaryDirectory() as folder:
         # files, because one argument holds 128 KiB, and less than 2000 task digests
@@ -86,7 +88,7 @@ def aggregate(
         ]
         if mlflow_uri:
             argv += ["--mlflow-uri", mlflow_uri, *(["--mlflow-required"] if mlflow_required else [])]
-        _step(argv, {}, held=(lock,))
+        _step(argv, environ, held=(lock,))
     return list(atomic.read_json(directory / "publication.json").get("warnings", []))
 
 

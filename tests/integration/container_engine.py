@@ -58,9 +58,9 @@ class Engine:
     environ: Mapping[str, str]
     command: str = DOCKER
 
-    def __call__(self, *arguments: str, check: bool = True, timeout: float = 600) -> str:
-        """Return what the engine's client says to `arguments`."""
-        done = subprocess.run(
+    def client(self, *arguments: str, timeout: float = 600) -> subprocess.CompletedProcess[str]:
+        """Run the engine's client."""
+        return subprocess.run(
             [self.command, *arguments],
             env={**os.environ, **self.environ},
             stdin=subprocess.DEVNULL,
@@ -68,6 +68,10 @@ class Engine:
             text=True,
             timeout=timeout,
         )
+
+    def __call__(self, *arguments: str, check: bool = True, timeout: float = 600) -> str:
+        """Return what the engine's client says to `arguments`."""
+        done = self.client(*arguments, timeout=timeout)
         assert not check or done.returncode == 0, f"docker {' '.join(arguments)}:\n{done.stderr[-4000:]}"
         return done.stdout.strip()
 

@@ -1,27 +1,34 @@
-"""Executes compiled pipelines as a KFP backend would, with processes in place of pods.
+"""Executes compiled pipelines as a KFP 2.17 backend would, on this machine.
 
-It resolves what the backend's driver and launcher resolve: inputs, constants, upstream outputs, sub-pipelines,
-placeholders, environment, mounted secrets. A task that fails stops everything behind it.
+It resolves what the backend resolves: inputs, constants, upstream outputs, sub-pipelines, placeholders, environment,
+mounted secrets, retries. Artifacts go through an object store: a pod finds its inputs where the launcher downloads
+them, and of its outputs the files alone are kept, if it ends well. A task that fails stops everything behind it. An
+executor runs the pods.
 """
 
 from __future__ import annotations
 
-import json
-import os
-import re
-import subprocess
+import shutil
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import kfp_launcher
 import yaml
+from executors import Executor, Mount, Pod, Processes, outside
 
 
 @dataclass
 class Finished:
-    """One task that ran."""
+    """One task that ran.
+
+    Attributes:
+        outputs: what the object store has of its artifacts, and the files with its parameters.
+        metadata: what it told the backend of its artifacts, by port.
+        attempts: how often it was started; the rest is about the last time.
+    """
 
     name: str
     argv: list[str]
@@ -31,6 +38,7 @@ class Finished:
     stderr: str
     outputs: dict[str, Path]
     metadata: dict[str, Any]
+    attempts: int
 
 
 @dataclass
@@ -38,22 +46,26 @@ class Interpreter:
     """Runs one compiled file.
 
     Attributes:
-        images: interpreter and environment that stand for an image.
+        images: how pods run; interpreter and environment by image make processes of them.
         secrets: folder by the name of a Secret or ConfigMap in the namespace.
+        run_id: what the backend calls this run.
     """
 
     path: Path
     work: Path
-    images: Mapping[str, tuple[str, dict[str, str]]]
+    images: Mapping[str, tuple[str, dict[str, str]]] | Executor
     secrets: Mapping[str, Path] = field(default_factory=dict)
     finished: list[Finished] = field(default_factory=list)
+    run_id: str = field(default_factory=lambda: str(uuid.uuid4()))
 
     def __post_init__(self) -> None:
         spec, *platforms = (document for document in yaml.safe_load_all(self.path.read_text()) if document)
         self._spec = spec
         self._executors = spec["deploymentSpec"]["executors"]
         self._settings = platforms[0]["platforms"]["kubernetes"]["deploymentSpec"]["executors"] if platforms else {}
-        self._run_id = str(uuid.uuid4())
+        self._executor = Processes(self.images) if isinstance(self.images, Mapping) else self.images
+        self._root = f"minio://mlpipeline/v2/artifacts/{spec['pipelineInfo']['name']}/{self.run_id}"
+        self._pods = 0
 
     def run(self, **parameters: Any) -> bool:
         """Run the pipeline and return whether every task succeeded."""
@@ -74,7 +86,7 @@ class Interpreter:
         (found,) = [task for task in self.finished if task.name == name]
         return found
 
-    def _dag(self, component: dict[str, Any], parameters: dict[str, Any], artifacts: dict[str, Path]) -> Any:
+    def _dag(self, component: dict[str, Any], parameters: dict[str, Any], artifacts: dict[str, Any]) -> Any:
         dag = component["dag"]
         waiting = dict(dag["tasks"])
         outputs: dict[str, dict[str, Any]] = {}
@@ -86,7 +98,9 @@ class Interpreter:
                 given = {}
                 for port, source in task.get("inputs", {}).get("parameters", {}).items():
                     if "runtimeValue" in source:
-                        given[port] = source["runtimeValue"]["constant"]
+                        constant = source["runtimeValue"]["constant"]
+                        # the driver knows it here, and nobody knows it within a command
+                        given[port] = self.run_id if constant == "{{$.pipeline_job_uuid}}" else constant
                     elif "componentInputParameter" in source:
                         given[port] = parameters[source["componentInputParameter"]]
                     else:
@@ -103,7 +117,7 @@ class Interpreter:
                 if "dag" in target:
                     made = self._dag(target, given, taken)
                 else:
-                    made = self._task(name, task, target, given, taken, parameters)
+                    made = self._task(task, target, given, taken, parameters)
                 if made is None:
                     return None
                 outputs[name] = made
@@ -116,64 +130,82 @@ class Interpreter:
 
     def _task(
         self,
-        name: str,
         task: dict[str, Any],
         component: dict[str, Any],
         parameters: dict[str, Any],
-        artifacts: dict[str, Path],
+        artifacts: dict[str, Any],
         scope: dict[str, Any],
     ) -> dict[str, Any] | None:
-        label = component["executorLabel"]
-        container = self._executors[label]["container"]
-        folder = self.work / f"{len(self.finished):03d}-{name}"
-        ports = component.get("outputDefinitions", {})
-        # the backend makes the parent folders of outputs, not the outputs
-        files = {port: folder / "outputs" / port for port in ports.get("artifacts", {})}
-        values = {port: folder / "parameters" / port for port in ports.get("parameters", {})}
-        for path in (*files.values(), *values.values()):
-            path.parent.mkdir(parents=True, exist_ok=True)
-        executor_input = {
-            "inputs": {"parameterValues": parameters},
-            "outputs": {
-                "artifacts": {
-                    port: {"artifacts": [{"name": port, "uri": f"minio://bucket/{name}/{port}", "metadata": {}}]}
-                    for port in files
-                },
-                "outputFile": str(folder / "kfp" / "executor_output.json"),
-            },
-        }
-
-        def resolved(word: str) -> str:
-            known = {"{{$}}": json.dumps(executor_input), "{{$.pipeline_job_uuid}}": self._run_id}
-            known |= {f"{{{{$.inputs.parameters['{k}']}}}}": _text(v) for k, v in parameters.items()}
-            known |= {f"{{{{$.inputs.artifacts['{k}'].path}}}}": str(v) for k, v in artifacts.items()}
-            known |= {f"{{{{$.outputs.artifacts['{k}'].path}}}}": str(v) for k, v in files.items()}
-            known |= {f"{{{{$.outputs.parameters['{k}'].output_file}}}}": str(v) for k, v in values.items()}
-            assert not re.search(r"\{\{\$", word) or word in known, f"{name}: unknown placeholder {word}"
-            return known.get(word, word)
-
-        python, extra = self.images[container["image"]]
-        argv = [resolved(word) for word in (*container["command"], *container["args"])]
-        assert argv[0] in ("python", "python3")
-        mounts = self._mounts(label, scope)
-        environ = {key: value for key, value in os.environ.items() if key in ("PATH", "HOME", "LANG", "TMPDIR")} | extra
-        for variable in container.get("env", []):
-            environ[variable["name"]] = mounts.get(variable["value"], variable["value"])
-        done = subprocess.run(
-            [python, *argv[1:]], env=environ, capture_output=True, text=True, cwd=extra.get("PWD", self.work)
-        )
-        output = folder / "kfp" / "executor_output.json"
-        metadata = json.loads(output.read_text())["artifacts"] if output.is_file() else {}
-        title = task["taskInfo"]["name"]
+        """Run a task and return its outputs by port, or None when its last attempt failed."""
+        title, label = task["taskInfo"]["name"], component["executorLabel"]
+        # the name that people see is part of the address, with its blanks and slash
+        root = f"{self._root}/{title}/{uuid.uuid4()}"
+        given = kfp_launcher.executor_input(component.get("outputDefinitions", {}), root, parameters, artifacts)
+        attempts, left = 0, 1 + task.get("retryPolicy", {}).get("maxRetryCount", 0)
+        while left:
+            pod = self._pod(label, given, scope)
+            ended = self._executor.run(pod)
+            attempts, left = attempts + 1, left - 1 if ended.returncode else 0
+        kept: dict[str, Path] = {}
+        metadata = {}
+        if not ended.returncode:  # of a failed task nothing is kept (kubeflow/pipelines#12425)
+            kept = self._upload(given, pod)
+            metadata = kfp_launcher.executor_output(outside(given["outputs"]["outputFile"], pod.mounts))
+        mounts = {place: str(mount.folder) for place, mount in pod.mounts.items()}
         self.finished.append(
-            Finished(title, argv, environ, mounts, done.returncode, done.stderr, {**files, **values}, metadata)
+            Finished(title, pod.argv, pod.environ, mounts, ended.returncode, ended.stderr, kept, metadata, attempts)
         )
-        if done.returncode:
+        if ended.returncode:
             return None
-        return {**files, **{port: path.read_text() for port, path in values.items()}}
+        values = {port: kept[port].read_text() for port in given["outputs"]["parameters"]}
+        return {**kfp_launcher.listed(given["outputs"]), **values}
 
-    def _mounts(self, label: str, scope: dict[str, Any]) -> dict[str, str]:
-        """Return the folder behind every mount path whose Secret or ConfigMap was named."""
+    def _pod(self, label: str, given: dict[str, Any], scope: dict[str, Any]) -> Pod:
+        """Return one attempt, with its inputs downloaded and the folders of its outputs made."""
+        container = self._executors[label]["container"]
+        self._pods += 1
+        folder = self.work / "pods" / f"{self._pods:03d}-{label}"
+        mounts = {"/minio": Mount(folder / "artifacts", True), "/tmp/kfp": Mount(folder / "kfp", True)}
+        for artifact in kfp_launcher.listed(given["inputs"]).values():
+            _copy(self._stored(artifact), outside(kfp_launcher.local(artifact), mounts))
+        outputs = [kfp_launcher.local(artifact) for artifact in kfp_launcher.listed(given["outputs"]).values()]
+        outputs += [parameter["outputFile"] for parameter in given["outputs"]["parameters"].values()]
+        for mount in mounts.values():
+            mount.folder.mkdir(parents=True, exist_ok=True)
+        for path in outputs:
+            outside(path, mounts).parent.mkdir(parents=True, exist_ok=True)
+        for path in folder.rglob("*"):
+            path.chmod(0o777 if path.is_dir() else 0o644)
+        mounts |= self._mounts(label, scope, folder)
+
+        def seen(path: str) -> str:
+            return self._executor.path(path, mounts)
+
+        environ = {variable["name"]: variable["value"] for variable in container.get("env", [])}
+        return Pod(
+            image=container["image"],
+            argv=kfp_launcher.resolved([*container["command"], *container["args"]], given, seen),
+            environ={name: seen(value) if value in mounts else value for name, value in environ.items()},
+            mounts=mounts,
+            memory=container.get("resources", {}).get("resourceMemoryLimit"),
+            folder=folder,
+        )
+
+    def _upload(self, given: dict[str, Any], pod: Pod) -> dict[str, Path]:
+        """Put the artifacts of a task into the object store; return what it has of them, and the parameters' files."""
+        kept = {}
+        for port, artifact in kfp_launcher.listed(given["outputs"]).items():
+            kept[port] = self._stored(artifact)
+            _copy(outside(kfp_launcher.local(artifact), pod.mounts), kept[port])
+        for port, parameter in given["outputs"]["parameters"].items():
+            kept[port] = outside(parameter["outputFile"], pod.mounts)
+        return kept
+
+    def _stored(self, artifact: Mapping[str, Any]) -> Path:
+        return self.work / "store" / artifact["uri"].partition("://")[2]
+
+    def _mounts(self, label: str, scope: dict[str, Any], folder: Path) -> dict[str, Mount]:
+        """Return the mounts of every Secret and ConfigMap that was named, and of the empty volumes."""
         found = {}
         settings = self._settings.get(label, {})
         for kind, key in (("secretAsVolume", "secretNameParameter"), ("configMapAsVolume", "configMapNameParameter")):
@@ -183,17 +215,32 @@ class Interpreter:
                 name = constant if constant is not None else scope[source["componentInputParameter"]]
                 assert name != "", "the driver fails on an empty name"
                 if name is not None and name in self.secrets:
-                    found[mount["mountPath"]] = str(self.secrets[name])
+                    found[mount["mountPath"]] = Mount(_as_kubelet(self.secrets[name], folder / "secrets" / name))
                 else:
                     assert name is None or mount["optional"], f"there is no {name}"
         for mount in settings.get("emptyDirMounts", []):
-            place = self.work / "volumes" / f"{len(self.finished):03d}"
+            place = folder / "volumes" / mount["volumeName"]
             place.mkdir(parents=True)
-            found[mount["mountPath"]] = str(place)
+            place.chmod(0o777)
+            found[mount["mountPath"]] = Mount(place, True)
         return found
 
 
-def _text(value: Any) -> str:
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)  # the file says 0.0 for the integer 0, the backend passes 0
-    return value if isinstance(value, str) else json.dumps(value)
+def _copy(source: Path, target: Path) -> None:
+    """Copy as through an object store, which has no modes and no empty folders; what was not made is left out."""
+    for path in [source] if source.is_file() else sorted(source.rglob("*")):
+        if path.is_file():
+            place = target / path.relative_to(source) if path != source else target
+            place.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, place)
+
+
+def _as_kubelet(secret: Path, folder: Path) -> Path:
+    """Mount a secret: links through `..data` to files that everybody in the pod may read."""
+    if not folder.exists():
+        (folder / "..2026_01_01").mkdir(parents=True)
+        (folder / "..data").symlink_to("..2026_01_01")
+        for path in secret.iterdir():
+            shutil.copyfile(path, folder / "..2026_01_01" / path.name)
+            (folder / path.name).symlink_to(Path("..data") / path.name)
+    return folder

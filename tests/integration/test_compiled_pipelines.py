@@ -106,10 +106,10 @@ def test_the_committed_quickstart_pipeline_runs_and_passes(tmp_path: Path) -> No
     assert (verdict.verdict, len(verdict.benchmarks)) == ("pass", 6)
     assert verdict.score == pytest.approx(0.9148, abs=1e-4)
     assert (run["aggregate"].outputs["evidence"] / "index.json").is_file()
-    metadata = run["aggregate"].metadata["metrics"]["artifacts"][0]["metadata"]
+    metadata = run["aggregate"].metadata["metrics"]["metadata"]
     assert metadata["gate/pass"] == 1.0
     assert metadata["gate/score"] == verdict.score
-    arithmetic = run["lm_evaluation_harness / quickstart_arithmetic"].metadata["metrics"]["artifacts"][0]["metadata"]
+    arithmetic = run["lm_evaluation_harness / quickstart_arithmetic"].metadata["metrics"]["metadata"]
     assert arithmetic["exact_match,last-number"] == pytest.approx(0.9)
     assert not any(
         KEY in path.read_text("utf-8", "replace") for path in (tmp_path / "work").rglob("*") if path.is_file()

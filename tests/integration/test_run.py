@@ -353,19 +353,6 @@ def test_output_below_a_file_is_an_error(
     assert "choose another --output" in done.err
 
 
-def test_export_that_is_not_done_is_said(
-    cli: Any, model: DemoModelServer, collection: Callable[..., Path], write: Callable[..., Path]
-) -> None:
-    document = {
-        "model": {"url": model.base_url, "name": "demo-model"},
-        "benchmarks": [{"id": "a", "provider_id": "obedient"}],
-        "exports": {"oci": {"coordinates": {"oci_host": "registry.example", "oci_repository": "evals"}}},
-    }
-    done = cli("run", write("eval.yaml", document), "--catalog", cli.catalog, "--no-mlflow")
-    assert done.status == 0, done.err
-    assert "warning   exports.oci: not yet supported" in done.out
-
-
 def test_reader_of_progress_that_leaves_does_not_end_the_run(
     cli: Any, model: DemoModelServer, collection: Callable[..., Path]
 ) -> None:

@@ -7,7 +7,7 @@ import json
 import logging
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from evalhub_components.aggregate.aggregation import aggregate
 from evalhub_components.aggregate.assembly import assemble
 from evalhub_components.errors import EvalHubError, ExitStatus
 from evalhub_components.run_directory import parse
+from evalhub_components.schema import run_inputs
 from evalhub_components.schema.plan import PlanHeader
 from evalhub_components.schema.run import RunRecord
 
@@ -37,9 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 model_url=options.model_url,
                 model_name=options.model_name,
                 num_examples=options.num_examples,
-                experiment_name=options.experiment_name,
-                experiment_tags=options.experiment_tags,
-                scheduled_time=options.scheduled_time,
+                inputs=run_inputs.read(options),
                 results=options.results,
             )
         with tempfile.TemporaryDirectory(prefix="evalhub-") as folder:
@@ -47,7 +46,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             assemble(header, record, options.fingerprint, options.results, output)
             verdict = aggregate(output, mlflow_uri=options.mlflow_uri, mlflow_required=options.mlflow_required)
             pipeline_run.hand_over(output, options.verdict_file, options.evidence, options.report_file)
-            kfp_output.write(options.executor_input, {"metrics": pipeline_run.numbers(verdict)})
+            shown: dict[str, Mapping[str, float | str]] = {
+                "metrics": pipeline_run.numbers(verdict),
+                "evidence": pipeline_run.whereabouts(output),
+            }
+            kfp_output.write(options.executor_input, shown)
     except EvalHubError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_status
@@ -75,13 +78,11 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--model-url", help="base address of the model")
     run.add_argument("--model-name", help="the model's name at that address")
     run.add_argument("--num-examples", type=int, default=0, help="examples a benchmark at most; 0 is no limit")
-    run.add_argument("--experiment-name", default="", help="MLflow experiment (default: the collection's id)")
-    run.add_argument("--experiment-tags", default="", help="tags of the MLflow run, one key=value a line")
-    run.add_argument("--scheduled-time", default="", help="when a recurring run was due")
     run.add_argument("--verdict-file", type=Path, metavar="FILE", help="gets verdict.json")
     run.add_argument("--evidence", type=Path, metavar="DIR", help="gets the evidence")
     run.add_argument("--report-file", type=Path, metavar="FILE", help="gets report.md")
     run.add_argument("--executor-input", metavar="JSON", help="what Kubeflow Pipelines tells a task of itself")
+    run_inputs.add_options(parser)
     return parser
 
 

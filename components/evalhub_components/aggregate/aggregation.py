@@ -7,8 +7,10 @@ import logging
 from pathlib import Path
 
 from evalhub_components import atomic, canonical, environment
-from evalhub_components.errors import MissingExtra, TrackingUnavailable
-from evalhub_components.evidence import artifact
+from evalhub_components.errors import EvalHubError, MissingExtra, TrackingUnavailable
+from evalhub_components.evidence import artifact, destination
+from evalhub_components.evidence.destination import Destination
+from evalhub_components.evidence.eval_card import eval_card
 from evalhub_components.records import recording, report, tracking
 from evalhub_components.run_directory import LoadedRun, load
 from evalhub_components.schema.run import Publication
@@ -27,13 +29,16 @@ def aggregate(output: Path, *, mlflow_uri: str | None = None, mlflow_required: b
         mlflow_required: an MLflow that does not work is an error, not a warning.
 
     Raises:
-        EvalHubError: the run cannot be judged, or its evidence not be written.
+        EvalHubError: the run cannot be judged, or its evidence not be written, signed or pushed.
         TrackingUnavailable, MissingExtra: MLflow did not work and is required; everything else is in place.
     """
     output = output.absolute()
     run, verdict = _judge(output)
-    built = artifact.build(run, verdict)
-    publication = Publication(evidence_digest=built.digest, evidence_reference=str(output / "evidence"))
+    goal = destination.of(run.record.exports)
+    run = _about_the_model(run, goal)
+    atomic.write_json(output / "eval-card.json", eval_card(run, verdict))
+    built = artifact.build(run, verdict, goal.key, goal.repository)
+    publication = _publish(run, verdict, built.digest, goal)
     refusal: TrackingUnavailable | MissingExtra | None = None
     if mlflow_uri:
         publication, refusal = _track(run, verdict, publication, mlflow_uri)
@@ -67,6 +72,62 @@ def _judge(output: Path) -> tuple[LoadedRun, Verdict]:
     return run, verdict
 
 
+def _about_the_model(run: LoadedRun, goal: Destination) -> LoadedRun:
+    """Return `run` with the manifest and digest of its model in the record, and write run.json anew."""
+    record = run.record
+    oci = record.exports.oci if record.exports else None
+    # found once: the tag that names it may move, and the evidence of one run stays the same
+    subject = record.subject or goal.subject(oci.coordinates if oci else None)
+    if subject is None:
+        return run
+    if record.model_digest not in (None, subject.digest):
+        raise EvalHubError(
+            f"oci_subject: names {subject.digest}, but the model's digest is said to be {record.model_digest} "
+            "(one of them is another model)"
+        )
+    record = record.model_copy(update={"subject": subject, "model_digest": subject.digest})
+    atomic.write_json(run.path / "run.json", record.as_json())
+    return dataclasses.replace(run, record=record)
+
+
+def _publish(run: LoadedRun, verdict: Verdict, digest: str, goal: Destination) -> Publication:
+    """Push the evidence where there is a registry, and return where it is.
+
+    Raises:
+        EvalHubError: it could not be pushed; the layout is complete, and publication.json says so.
+    """
+    layout = run.path / "evidence"
+    # the folder of a pod is gone when anybody reads this
+    place = str(layout) if run.record.engine != "kfp" else None
+    kept = Publication(
+        evidence_digest=digest,
+        evidence_reference=place,
+        evidence_address=f"{place}@{digest}" if place else None,
+        evidence_key_id=goal.key.public.key_id if goal.key else None,
+    )
+    if not (goal.registry and goal.reference):
+        return kept
+    from evalhub_components.evidence.push import push
+
+    try:
+        sent = push(layout, goal.registry)
+    except EvalHubError as error:
+        failed = kept.model_copy(update={"warnings": [f"not pushed to {goal.repository}: {error}"]})
+        atomic.write_json(run.path / "publication.json", failed.as_json())
+        atomic.write_text(run.path / "report.md", report.render(run, verdict, failed))
+        raise
+    _LOG.info("run=%s pushed=%s blobs=%d bytes=%d", run.record.run_id, goal.repository, sent.blobs, sent.bytes)
+    oci = run.record.exports.oci if run.record.exports else None
+    custom = oci.coordinates.oci_tag if oci and oci.coordinates else None
+    tagged = dataclasses.replace(goal.reference, tag=custom or f"run-{run.record.run_id}", digest=digest)
+    where = {
+        "evidence_reference": str(tagged),
+        "evidence_address": dataclasses.replace(tagged, tag=None).address,
+        "evidence_pushed": True,
+    }
+    return kept.model_copy(update=where)
+
+
 def _track(
     run: LoadedRun, verdict: Verdict, publication: Publication, uri: str
 ) -> tuple[Publication, TrackingUnavailable | MissingExtra | None]:
@@ -76,7 +137,7 @@ def _track(
         verdict,
         report=report.render(run, verdict, publication),
         evidence_digest=str(publication.evidence_digest),
-        evidence_reference=str(publication.evidence_reference),
+        evidence_reference=publication.evidence_reference,
     )
     spool = run.path / _SPOOL
     try:

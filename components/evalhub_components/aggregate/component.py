@@ -8,16 +8,15 @@ from kfp import dsl
 from kfp.dsl.base_component import BaseComponent
 
 from evalhub_components import kfp_ports
+from evalhub_components.schema import run_inputs
 
 PARAMETERS = {
     "header": str,
     "model_url": str,
     "model_name": str,
     "num_examples": int,
-    "experiment_name": str,
-    "experiment_tags": str,
     "mlflow_uri": str,
-    "scheduled_time": str,
+    **dict.fromkeys(run_inputs.TEXTS, str),
 }
 
 

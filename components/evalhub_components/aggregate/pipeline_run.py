@@ -10,9 +10,11 @@ from pathlib import Path
 from evalhub_components import __version__, atomic
 from evalhub_components.errors import EvalHubError
 from evalhub_components.run_directory import parse, task_folders
+from evalhub_components.schema.exports import Exports, OCIExport
 from evalhub_components.schema.plan import PlanHeader
 from evalhub_components.schema.results import BenchmarkResults
-from evalhub_components.schema.run import RunRecord, job_id
+from evalhub_components.schema.run import Publication, RunRecord, job_id
+from evalhub_components.schema.run_inputs import RunInputs
 from evalhub_components.schema.verdict import Verdict
 
 
@@ -23,22 +25,21 @@ def record(
     model_url: str | None,
     model_name: str | None,
     num_examples: int,
-    experiment_name: str,
-    experiment_tags: str,
-    scheduled_time: str,
+    inputs: RunInputs,
     results: Sequence[Path],
 ) -> RunRecord:
     """Return the run record of a pipeline run; it started when its first benchmark did.
 
     Raises:
-        EvalHubError: an argument is missing, the tags are not `key=value` lines, or no benchmark left results.
+        EvalHubError: an argument is missing, or no benchmark left results.
     """
     needed = {"--run-id": run_id, "--model-url": model_url, "--model-name": model_name}
     missing = [name for name, value in needed.items() if not value]
     if missing:
         raise EvalHubError(f"{', '.join(missing)}: must be given unless there is --run")
     url, name, limit = str(model_url).rstrip("/"), str(model_name), num_examples or None
-    tags = _tags(experiment_tags) | ({"evalhub.scheduled_time": scheduled_time} if scheduled_time else {})
+    due = {"evalhub.scheduled_time": inputs.scheduled_time} if inputs.scheduled_time else {}
+    exports = Exports(oci=OCIExport(coordinates=inputs.coordinates)) if inputs.coordinates else None
     return RunRecord(
         run_id=str(run_id),
         job_id=job_id(header.digest(), url, name, limit),
@@ -46,11 +47,13 @@ def record(
         plan_digest=header.digest(),
         model_url=url,
         model_name=name,
+        model_digest=inputs.model_digest,
+        exports=exports,
         declared_environment={},
         num_examples=limit,
         tags=[],
-        experiment_name=experiment_name or header.collection_id,
-        experiment_tags=tags,
+        experiment_name=inputs.experiment_name or header.collection_id,
+        experiment_tags=inputs.experiment_tags | due,
         package_version=__version__,
         engine="kfp",
         state="running",
@@ -79,6 +82,14 @@ def numbers(verdict: Verdict) -> dict[str, float]:
     return found
 
 
+def whereabouts(run: Path) -> dict[str, str]:
+    """Return what the dashboard shows of the evidence: its digest, and its reference where it was pushed."""
+    publication = parse(Publication, atomic.read_json(run / "publication.json"), "publication.json")
+    found = {"digest": publication.evidence_digest, "signed_by": publication.evidence_key_id}
+    found |= {"reference": publication.evidence_reference if publication.evidence_pushed else None}
+    return {name: value for name, value in found.items() if value}
+
+
 def _started(results: Sequence[Path]) -> str:
     times = []
     for folder in task_folders(results):
@@ -89,14 +100,3 @@ def _started(results: Sequence[Path]) -> str:
     if not times:
         raise EvalHubError("--results: no benchmark left results, so there is nothing to judge")
     return min(times)
-
-
-def _tags(text: str) -> dict[str, str]:
-    found = {}
-    for number, line in enumerate(text.splitlines(), 1):
-        if line.strip():
-            key, equals, value = line.partition("=")
-            if not equals or not key.strip():
-                raise EvalHubError(f"--experiment-tags: line {number}: must be key=value")
-            found[key.strip()] = value.strip()
-    return found

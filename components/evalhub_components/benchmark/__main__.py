@@ -26,7 +26,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--task", required=True, help="JSON list of benchmark tasks, or @FILE")
     parser.add_argument("--model-url", required=True, help="base address of the model, ending in /v1")
     parser.add_argument("--model-name", required=True, help="the model's name at that address")
-    parser.add_argument("--job-id", default="", help="id that equal configurations share")
+    parser.add_argument("--job-id", default="", help="id that equal configurations share (default: of the task)")
     parser.add_argument("--fingerprint", default=None, help="digest of the model that answered before the run")
     parser.add_argument("--num-examples", type=int, default=0, help="examples a benchmark at most; 0 is no limit")
     parser.add_argument("--test-data", type=Path, default=None, help="folder with the benchmarks' external data")

@@ -48,7 +48,6 @@ def benchmark(
                 *("--task", given["task"]),
                 *("--model-url", given["model_url"]),
                 *("--model-name", given["model_name"]),
-                *("--job-id", dsl.PIPELINE_JOB_ID_PLACEHOLDER),
                 *("--fingerprint", given["fingerprint"]),
                 *("--num-examples", given["num_examples"]),
                 *data,

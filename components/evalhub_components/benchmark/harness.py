@@ -137,7 +137,8 @@ class Harness:
         )
         folder.prepare(request)
         spec = JobSpec(
-            id=settings.job_id,
+            # a pipeline knows none when it is compiled
+            id=settings.job_id or request.task_digest.removeprefix("sha256:")[:32],
             provider_id=task.provider_id,
             benchmark_id=task.benchmark_id,
             benchmark_index=task.index,

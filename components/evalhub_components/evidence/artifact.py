@@ -6,10 +6,8 @@ the path or the locale of the publishing step enters them.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -17,27 +15,29 @@ from evalhub_components import canonical
 from evalhub_components.errors import EvalHubError
 from evalhub_components.evidence import layout
 from evalhub_components.evidence.bundle import Bundle, KeptFile
+from evalhub_components.evidence.description import Description
 from evalhub_components.evidence.kept_files import check_unique, kept_file, kept_files
 from evalhub_components.evidence.layout import Blob, LayoutWriter, TaggedManifest
 from evalhub_components.records import report
-from evalhub_components.run_directory import LoadedRun, instant
+from evalhub_components.run_directory import LoadedRun
+from evalhub_components.schema.exports import Subject
 from evalhub_components.schema.plan import BenchmarkTask
 from evalhub_components.schema.verdict import BenchmarkTest, Verdict
 
 if TYPE_CHECKING:
     from olot.oci.oci_image_manifest import ContentDescriptor
 
+    from evalhub_components.evidence.keys import SigningKey
+
 ARTIFACT_TYPE = "application/vnd.evalhub.evidence.v1"
 CONFIG_TYPE = "application/vnd.evalhub.evidence.config.v1+json"
 MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
 INDEX_TYPE = "application/vnd.oci.image.index.v1+json"
 BUNDLE_TYPE = "application/vnd.oci.image.layer.v1.tar+gzip"
-RUN_FILES = ("environment.json", "fingerprint.json", "plan.json", "run.json", "verdict.json")
+RUN_FILES = ("environment.json", "eval-card.json", "fingerprint.json", "plan.json", "run.json", "verdict.json")
 BUNDLE_ABOVE = 256
 
-_EVALHUB = "io.github.eval-hub."
 _TITLE = "org.opencontainers.image.title"
-_CREATED = "org.opencontainers.image.created"
 # a table of our own: the standard library's depends on the machine's files
 _MEDIA_TYPES = {
     ".json": "application/json",
@@ -54,15 +54,22 @@ class Evidence:
 
     Attributes:
         digest: of the index; it stands for the whole run.
-        manifests: the index first, then the run's own manifest, then one per benchmark in the plan's order.
+        manifests: the index first, then the run's own manifest, then one per benchmark in the plan's order, then the
+            signature and the attestations.
     """
 
     digest: str
     manifests: Sequence[TaggedManifest]
 
 
-def build(run: LoadedRun, verdict: Verdict) -> Evidence:
+def build(run: LoadedRun, verdict: Verdict, key: SigningKey | None = None, repository: str = "") -> Evidence:
     """Write the evidence of a judged run to its `evidence/` folder, in place of what was there.
+
+    Args:
+        run: as loaded; its record says how the evidence is called and which model it belongs to.
+        verdict: of this run.
+        key: signs the evidence; None leaves it unsigned.
+        repository: `host/repository` that the signature is for; empty when the evidence goes nowhere.
 
     Raises:
         EvalHubError: a file cannot be kept, or cannot be read or written; the message names it.
@@ -70,15 +77,9 @@ def build(run: LoadedRun, verdict: Verdict) -> Evidence:
     """
     layout.require_libraries()
     try:
-        return _Builder(run, verdict).build()
+        return _Builder(run, verdict).build(key, repository)
     except OSError as error:
         raise EvalHubError(f"{run.path / 'evidence'}: the evidence cannot be written ({error})") from error
-
-
-def benchmark_tag(job_id: str, task: BenchmarkTask) -> str:
-    """Return the tag of a benchmark's manifest: EvalHub's formula, the same for the same configuration."""
-    key = f"{job_id}:{task.provider_id}:{task.benchmark_id}:{task.index}"
-    return f"evalhub-{hashlib.sha256(key.encode()).hexdigest()}"
 
 
 class _Builder:
@@ -87,9 +88,9 @@ class _Builder:
         self._verdict = verdict
         self._writer = LayoutWriter(run.path / "evidence")
         self._sums: dict[str, str] = {}
-        self._created = _created(run)
+        self._says = Description(run, verdict)
 
-    def build(self) -> Evidence:
+    def build(self, key: SigningKey | None, repository: str) -> Evidence:
         run = self._run
         files = {index: kept_files(run.path, folder) for index, folder in run.folders.items()}
         titles = [file.title for kept in files.values() for file in kept]
@@ -101,21 +102,25 @@ class _Builder:
         ]
         own = self._run_manifest()
         index = self._index(own, benchmarks)
-        manifests = (index, own, *benchmarks)
+        signed = self._signed(index, key, repository) if key else []
+        manifests = (index, own, *benchmarks, *signed)
         self._writer.commit(manifests)
         return Evidence(index.blob.digest, manifests)
 
+    def _signed(self, index: TaggedManifest, key: SigningKey, repository: str) -> list[TaggedManifest]:
+        from evalhub_components.evidence import signatures, statements
+
+        facts = statements.Facts(self._run, self._verdict, index.blob.digest, self._sums)
+        said = [statements.test_result(facts), statements.provenance(facts)]
+        return [
+            signatures.signature(self._writer, key, index.blob, repository),
+            signatures.attestations(self._writer, key, index.blob, said),
+        ]
+
     def _benchmark(self, task: BenchmarkTask, test: BenchmarkTest, files: Sequence[KeptFile]) -> TaggedManifest:
-        config = {
-            "schema_version": 1,
-            "kind": "benchmark",
-            "run_id": self._run.record.run_id,
-            "job_id": self._run.record.job_id,
-            "task_digest": self._run.plan.header.task_digests[task.index],
-            "test": test.as_json(),
-        }
-        blob = self._manifest(config, self._layers(files), self._benchmark_annotations(task))
-        return _tagged(MANIFEST_TYPE, blob, benchmark_tag(self._run.record.job_id, task))
+        config, annotations = self._says.benchmark_config(task, test), self._says.benchmark_annotations(task)
+        blob = self._manifest(config, self._layers(files), annotations)
+        return _tagged(MANIFEST_TYPE, blob, *self._says.benchmark_tags(task))
 
     def _run_manifest(self) -> TaggedManifest:
         run, verdict = self._run, self._verdict
@@ -125,17 +130,8 @@ class _Builder:
         layers.append(self._text_layer("report.md", report.render(run, verdict)))
         sums = "".join(_sum_line(title, self._sums[title]) for title in sorted(self._sums, key=str.encode))
         layers.append(self._text_layer("SHA256SUMS", sums))
-        config = {
-            "schema_version": 1,
-            "kind": "run",
-            "run_id": run.record.run_id,
-            "job_id": run.record.job_id,
-            "model": {"url": run.record.model_url, "name": run.record.model_name},
-            "fingerprint": run.fingerprint.digest() if run.fingerprint else None,
-            "verdict": verdict.model_copy(update={"benchmarks": []}).as_json(),
-            "created": self._created,
-        }
-        return _tagged(MANIFEST_TYPE, self._manifest(config, layers, self._annotations()))
+        blob = self._manifest(self._says.config(), layers, self._says.annotations())
+        return _tagged(MANIFEST_TYPE, blob)
 
     def _index(self, own: TaggedManifest, benchmarks: Sequence[TaggedManifest]) -> TaggedManifest:
         from olot.oci.oci_image_index import Manifest, create_oci_image_index
@@ -151,8 +147,13 @@ class _Builder:
             )
             for manifest in (own, *benchmarks)
         ]
-        index = create_oci_image_index(artifactType=ARTIFACT_TYPE, manifests=entries, annotations=self._annotations())
-        return _tagged(INDEX_TYPE, self._writer.add_model(index), f"run-{self._run.record.run_id}")
+        index = create_oci_image_index(
+            artifactType=ARTIFACT_TYPE,
+            subject=_subject(self._run.record.subject),
+            manifests=entries,
+            annotations=self._says.annotations(),
+        )
+        return _tagged(INDEX_TYPE, self._writer.add_model(index), *self._says.tags())
 
     def _manifest(
         self, config: Mapping[str, Any], layers: Sequence[ContentDescriptor], annotations: Mapping[str, str]
@@ -195,30 +196,6 @@ class _Builder:
         unpacking = {"io.deis.oras.content.unpack": "true", "io.deis.oras.content.digest": bundle.tar_digest}
         return _descriptor(BUNDLE_TYPE, blob, {_TITLE: bundle.folder, **unpacking})
 
-    def _annotations(self) -> dict[str, str]:
-        run, verdict = self._run, self._verdict
-        return {
-            f"{_EVALHUB}job_id": run.record.job_id,
-            f"{_EVALHUB}job": run.record.job_id,
-            f"{_EVALHUB}run_id": run.record.run_id,
-            f"{_EVALHUB}collection_id": verdict.collection_id,
-            f"{_EVALHUB}collection_version": verdict.collection_version,
-            f"{_EVALHUB}model": run.record.model_name,
-            f"{_EVALHUB}verdict": verdict.verdict,
-            **({f"{_EVALHUB}limited": "true"} if verdict.limited else {}),
-            _CREATED: self._created,
-        }
-
-    def _benchmark_annotations(self, task: BenchmarkTask) -> dict[str, str]:
-        return {
-            **self._annotations(),
-            f"{_EVALHUB}benchmark_id": task.benchmark_id,
-            f"{_EVALHUB}benchmark": task.benchmark_id,
-            f"{_EVALHUB}benchmark_index": str(task.index),
-            f"{_EVALHUB}provider_id": task.provider_id,
-            f"{_EVALHUB}provider": task.provider_id,
-        }
-
 
 def _tagged(media_type: str, blob: Blob, *tags: str) -> TaggedManifest:
     # registries' garbage collection deletes untagged manifests, also those that only an index names
@@ -239,13 +216,20 @@ def _descriptor(media_type: str, blob: Blob, annotations: Mapping[str, str]) -> 
     )
 
 
-def _created(run: LoadedRun) -> str:
-    """Return when the results were complete, as RFC 3339 asks: never the time of publishing."""
-    for timestamp in (run.completed_at(), run.record.started_at):
-        moment = instant(timestamp) if timestamp else None
-        if moment:
-            return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    raise EvalHubError(f"{run.path / 'run.json'}: started_at: must be an ISO 8601 time, got {run.record.started_at!r}")
+def _subject(subject: Subject | None) -> Any:
+    """Return the descriptor of the model's manifest, of the class that olot's index wants."""
+    from olot.oci.oci_image_index import ContentDescriptor
+
+    if subject is None:
+        return None
+    return ContentDescriptor(
+        mediaType=subject.media_type,
+        size=subject.size,
+        digest=subject.digest,
+        urls=None,
+        data=None,
+        artifactType=None,
+    )
 
 
 def _sum_line(title: str, digest: str) -> str:

@@ -10,6 +10,7 @@ from evalhub_components import atomic, credentials
 from evalhub_components.errors import EvalHubError
 from evalhub_components.fingerprint.probe import Probe
 from evalhub_components.redaction import Redaction
+from evalhub_components.schema import run_inputs
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -19,9 +20,12 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--model-name", required=True, help="the model's name at that address")
     parser.add_argument("--output", type=Path, required=True, help="file that gets the fingerprint as JSON")
     parser.add_argument("--digest-file", type=Path, help="file that gets the fingerprint's digest alone")
+    run_inputs.add_options(parser)
     arguments = parser.parse_args(argv)
     redaction = Redaction([])
     try:
+        # what the last step would refuse is refused before the benchmarks are paid for
+        run_inputs.read(arguments)
         secrets = credentials.read()
         redaction = Redaction([secrets.api_key, secrets.hf_token])
         found = Probe(arguments.model_url, arguments.model_name, secrets).fingerprint()

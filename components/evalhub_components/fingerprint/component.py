@@ -8,13 +8,18 @@ from kfp import dsl
 from kfp.dsl.base_component import BaseComponent
 
 from evalhub_components import kfp_ports
+from evalhub_components.schema import run_inputs
 
 
 def fingerprint(image: str) -> BaseComponent:
-    """Return the component that asks the model who it is; outputs `fingerprint` and its `digest`."""
+    """Return the component that asks the model who it is; outputs `fingerprint` and its `digest`.
+
+    It checks the texts of the form too, because it runs before anything that costs.
+    """
     ports: dict[str, Any] = {
         "model_url": str,
         "model_name": str,
+        **dict.fromkeys(run_inputs.TEXTS, str),
         "fingerprint": dsl.Output[dsl.Artifact],
         "digest": dsl.OutputPath(str),
     }
@@ -26,6 +31,7 @@ def fingerprint(image: str) -> BaseComponent:
             args=[
                 *("--model-url", given["model_url"]),
                 *("--model-name", given["model_name"]),
+                *(word for name in run_inputs.TEXTS for word in (f"--{name.replace('_', '-')}", given[name])),
                 *("--output", given["fingerprint"].path),
                 *("--digest-file", given["digest"]),
             ],

@@ -23,6 +23,9 @@ _DATASET_DIGEST = 36
 _DATASET_NAME = 500
 _DATASET_SOURCE = 65535
 
+RUN_ID = "evalhub.run_id"
+"""The tag that finds the MLflow run of an evaluation."""
+
 RunStatus = Literal["FINISHED", "FAILED", "KILLED"]
 
 
@@ -70,7 +73,7 @@ class Recording(Document):
 
 
 def record(
-    run: LoadedRun, verdict: Verdict, *, report: str, evidence_digest: str, evidence_reference: str
+    run: LoadedRun, verdict: Verdict, *, report: str, evidence_digest: str, evidence_reference: str | None
 ) -> Recording:
     """Return what MLflow is to hold of a judged run.
 
@@ -79,7 +82,7 @@ def record(
         verdict: of this run.
         report: Markdown, the parent's note.
         evidence_digest: of the evidence's index.
-        evidence_reference: where the evidence is.
+        evidence_reference: where the evidence is, None when it is nowhere but in this step.
     """
     started = _milliseconds(run.record.started_at)
     ended = _milliseconds(run.completed_at() or run.record.started_at)
@@ -96,13 +99,13 @@ def record(
         "evalhub.model_url": run.record.model_url,
         "evalhub.fingerprint": run.fingerprint.digest() if run.fingerprint else "none",
         "evalhub.evidence_digest": evidence_digest,
-        "evalhub.evidence_reference": evidence_reference,
+        **({"evalhub.evidence_reference": evidence_reference} if evidence_reference else {}),
         **({"evalhub.tags": ",".join(run.record.tags)} if run.record.tags else {}),
         "evalhub.engine": run.record.engine,
         "mlflow.note.content": report,
     }
     parent = RunRecording(
-        key=("evalhub.run_id", run.record.run_id),
+        key=(RUN_ID, run.record.run_id),
         name=run.record.name or f"{verdict.collection_id} {run.record.model_name}",
         status=_parent_status(verdict),
         started=started,

@@ -218,14 +218,12 @@ def _where(run: LoadedRun, publication: Publication | None) -> list[str]:
     ]
     if publication is None:
         return [*lines, "- every file is as it was: `sha256sum -c SHA256SUMS`"]
-    directory = str(run.path)
-    lines.append(f"- judge it again: {_command('evalhub-kfp', 'judge', directory)}")
+    # the folder of a pod is gone when somebody reads this
+    local = run.record.engine != "kfp"
+    if local:
+        lines.append(f"- judge it again: {_command('evalhub-kfp', 'judge', str(run.path))}")
     if publication.evidence_digest:
-        place = code(publication.evidence_reference or "", 300)
-        lines.append(f"- evidence {code(publication.evidence_digest, 80)}")
-        lines.append(f"- it is in {place}, an OCI image layout, and was not pushed to a registry")
-        image = f"oci:{run.path / 'evidence'}:run-{run.record.run_id}"
-        lines.append(f"- its index: {_command('skopeo', 'inspect', '--raw', image)}")
+        lines += _evidence(publication, local)
     if publication.mlflow_run_id:
         uri = publication.mlflow_tracking_uri or ""
         lines.append(
@@ -235,6 +233,24 @@ def _where(run: LoadedRun, publication: Publication | None) -> list[str]:
         if uri.startswith("sqlite:"):
             lines.append(f"- look at it: {_command('mlflow', 'ui', '--backend-store-uri', uri)}")
     return [*lines, *(f"- **warning**: {prose(warning, 300)}" for warning in publication.warnings[:_LISTED])]
+
+
+def _evidence(publication: Publication, local: bool) -> list[str]:
+    """Return where the evidence is, who signed it and how to check both."""
+    address = publication.evidence_address or ""
+    signed = f"signed with key {code(publication.evidence_key_id, 80)}" if publication.evidence_key_id else "not signed"
+    lines = [f"- evidence {code(publication.evidence_digest or '', 80)}, {signed}"]
+    if publication.evidence_pushed:
+        lines.append(f"- it is in {code(publication.evidence_reference or '', 300)}")
+    else:
+        place = code(publication.evidence_reference or "", 300) if local else "the artifact `evidence` of this task"
+        lines.append(f"- it is in {place}, an OCI image layout, and was not pushed to a registry")
+    if publication.evidence_pushed or local:
+        key = ("--key", "public.key") if publication.evidence_key_id else ()
+        lines.append(f"- verify it: {_command('evalhub-kfp', 'verify', address, *key)}")
+    if publication.evidence_pushed:
+        lines.append(f"- read it: {_command('evalhub-kfp', 'pull', address, 'evidence')}")
+    return lines
 
 
 def _command(*words: str) -> str:

@@ -6,14 +6,16 @@ import getpass
 import logging
 import os
 import re
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from evalhub_components import credentials
-from evalhub_components.errors import EvalHubError, MissingExtra, TrackingUnavailable
-from evalhub_components.records.recording import DatasetRecording, Recording, RunRecording
+from evalhub_components.errors import EvalHubError, MissingExtra, NotFound, TrackingUnavailable
+from evalhub_components.records.recording import RUN_ID, DatasetRecording, Recording, RunRecording
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -49,25 +51,51 @@ def send(recording: Recording, uri: str) -> Tracked:
         MissingExtra: mlflow is not installed.
         TrackingUnavailable: MLflow refused, is silent, or cannot be written.
     """
-    for name, value in _CLIENT_SETTINGS.items():
-        os.environ.setdefault(name, value)
-    os.environ.update(credentials.mlflow_environment())
-    if find_spec("mlflow") is None:
-        raise MissingExtra("mlflow", "logging to MLflow")
-    # it reports every retry; what came of them is reported here
-    logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
-    try:
+    with _translated(uri):
         return _Sender(recording, _client(uri), uri).send()
-    except EvalHubError:
-        raise
-    except Exception as error:  # an MLflow client raises whatever its transport or database driver does
-        text = str(error).strip() or type(error).__name__
-        raise TrackingUnavailable(f"MLflow at {redacted(uri)}: {redacted(text.splitlines()[0])[:500]}") from error
+
+
+def tags_of(uri: str, run_id: str) -> dict[str, str]:
+    """Return the tags of the MLflow run that records the evaluation `run_id`.
+
+    Raises:
+        MissingExtra: mlflow is not installed.
+        NotFound: there is no such run, or there are several.
+        TrackingUnavailable: MLflow refused or is silent.
+    """
+    with _translated(uri):
+        client = _client(uri)
+        experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+        runs = client.search_runs(experiments, f"tags.`{RUN_ID}` = '{run_id}'")
+        found = [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
+        if len(found) != 1:
+            many = "no run" if not found else f"{len(found)} runs"
+            raise NotFound(f"MLflow at {redacted(uri)}: has {many} with the tag {RUN_ID} = {run_id}")
+        return dict(found[0].data.tags)
 
 
 def redacted(text: str) -> str:
     """Return `text` with the credentials of every address in it as `***`."""
     return re.sub(r"(://)[^/\s@]+@", r"\1***@", text)
+
+
+@contextmanager
+def _translated(uri: str) -> Iterator[None]:
+    """Set MLflow's client up, and turn whatever it raises into errors of ours."""
+    for name, value in _CLIENT_SETTINGS.items():
+        os.environ.setdefault(name, value)
+    os.environ.update(credentials.mlflow_environment())
+    if find_spec("mlflow") is None:
+        raise MissingExtra("mlflow", "MLflow")
+    # it reports every retry; what came of them is reported here
+    logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
+    try:
+        yield
+    except EvalHubError:
+        raise
+    except Exception as error:  # an MLflow client raises whatever its transport or database driver does
+        text = str(error).strip() or type(error).__name__
+        raise TrackingUnavailable(f"MLflow at {redacted(uri)}: {redacted(text.splitlines()[0])[:500]}") from error
 
 
 class _Sender:

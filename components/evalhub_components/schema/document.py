@@ -92,3 +92,6 @@ EndpointURL = Annotated[
     ),
 ]
 """The base address of an OpenAI-compatible endpoint, ending in `/v1`."""
+
+Digest = Annotated[str, matching(r"^sha256:[0-9a-f]{64}\Z", "a digest: sha256: and 64 hexadecimal digits")]
+"""The SHA-256 of some content, as OCI writes it."""

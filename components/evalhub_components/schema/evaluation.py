@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import AliasChoices, Field, ValidationInfo, field_validator
 
 from evalhub_components.schema.collection import BenchmarkConfig, Execution, Gate, HardwareConfig
-from evalhub_components.schema.document import Document, EndpointURL, Identifier, Positive, SecretName
+from evalhub_components.schema.document import Digest, Document, EndpointURL, Identifier, Positive, SecretName
+from evalhub_components.schema.exports import Exports
 from evalhub_components.schema.provider import PassCriteria
 
 
@@ -22,12 +23,14 @@ class ModelConfig(Document):
 
     Attributes:
         url: base address, ending in `/v1`.
+        digest: of the model's own OCI manifest, where it has one; the evidence is then about that model and no other.
         environment: what the caller declares of the server (hardware, engine, quantization); kept as declared.
     """
 
     url: EndpointURL
     name: str = Field(min_length=1)
     auth: ModelAuth | None = None
+    digest: Digest | None = None
     parameters: dict[str, Any] = Field(default_factory=dict)
     environment: dict[str, Any] = Field(default_factory=dict)
 
@@ -67,43 +70,6 @@ class ExperimentConfig(Document):
                 raise ValueError("must name every key once")
             return tags
         return value
-
-
-class OCICoordinates(Document):
-    """Where the evidence goes in a registry."""
-
-    oci_host: str
-    oci_repository: str
-    oci_tag: str | None = Field(default=None, max_length=60)
-    oci_subject: str | None = None
-    annotations: dict[str, str] = Field(default_factory=dict)
-
-
-class ConnectionRef(Document):
-    """The secret with the registry's credentials."""
-
-    connection: SecretName | None = None
-
-
-class SigningConfig(Document):
-    """How the evidence is signed."""
-
-    type: Literal["key-pair"] = "key-pair"
-    secret_ref: SecretName
-
-
-class OCIExport(Document):
-    """Evidence pushed to a registry."""
-
-    coordinates: OCICoordinates
-    k8s: ConnectionRef | None = None
-    signing: SigningConfig | None = None
-
-
-class Exports(Document):
-    """Where else the records of a run go."""
-
-    oci: OCIExport | None = None
 
 
 class EvaluationConfig(Document):

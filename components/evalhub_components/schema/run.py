@@ -7,7 +7,8 @@ from typing import Any, Literal
 from pydantic import Field
 
 from evalhub_components import canonical
-from evalhub_components.schema.document import Document
+from evalhub_components.schema.document import Digest, Document
+from evalhub_components.schema.exports import Exports, Subject
 from evalhub_components.schema.verdict import JobState
 
 
@@ -17,6 +18,9 @@ class RunRecord(Document):
     Attributes:
         job_id: 32 hex digits, the same for the same configuration.
         model_secret: name of the secret with the model's credentials, never its content.
+        model_digest: of the model's own OCI manifest, where somebody named it.
+        subject: that manifest, where it is in the repository that the evidence goes to.
+        exports: where the evidence was to go.
         declared_environment: what the caller said of the model server; nobody checked it.
         num_examples: the run's own limit on examples a benchmark.
     """
@@ -29,6 +33,9 @@ class RunRecord(Document):
     model_url: str
     model_name: str
     model_secret: str | None = None
+    model_digest: Digest | None = None
+    subject: Subject | None = None
+    exports: Exports | None = None
     declared_environment: dict[str, Any]
     num_examples: int | None
     tags: list[str]
@@ -69,13 +76,19 @@ class Publication(Document):
 
     Attributes:
         evidence_digest: of the index of the evidence.
-        evidence_reference: where it can be pulled: a registry reference, or the layout's folder.
+        evidence_reference: where it can be pulled: `repository:tag@digest` in a registry, or the layout's folder.
+        evidence_pushed: whether it is in a registry.
+        evidence_address: the reference as commands of ours take it: pinned, with `http://` where that was asked for.
+        evidence_key_id: of the key that signed it, `sha256:<hex>`; None for unsigned evidence.
         warnings: what could not be published, and how to try again.
     """
 
     schema_version: Literal[1] = 1
     evidence_digest: str | None = None
     evidence_reference: str | None = None
+    evidence_pushed: bool = False
+    evidence_address: str | None = None
+    evidence_key_id: str | None = None
     mlflow_tracking_uri: str | None = None
     mlflow_experiment_id: str | None = None
     mlflow_run_id: str | None = None

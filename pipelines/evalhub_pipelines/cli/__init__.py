@@ -17,7 +17,18 @@ if not (find_spec("click") and find_spec("rich")):
 import click
 
 import evalhub_components
-from evalhub_pipelines.cli import catalogue, compiling, demo, images, judging, output, planning, running
+from evalhub_pipelines.cli import (
+    catalogue,
+    compiling,
+    demo,
+    evidence,
+    images,
+    judging,
+    keys,
+    output,
+    planning,
+    running,
+)
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110, "show_default": True}
 
@@ -35,7 +46,7 @@ class Commands(click.Group):
 
 @click.group(cls=Commands, context_settings=CONTEXT)
 def cli() -> None:
-    """Evaluate language models: plan, run and judge collections of benchmarks.
+    """Evaluate language models: plan, run and judge collections of benchmarks, and verify the evidence.
 
     Exit status: 0 pass, 1 gate failed, 2 error, 3 inconclusive, 130 interrupted.
     """
@@ -51,6 +62,10 @@ for command in (
     running.run,
     planning.plan,
     judging.judge,
+    evidence.verify,
+    evidence.pull,
+    evidence.evidence,
+    keys.keys,
     compiling.compile_pipelines,
     catalogue.providers,
     catalogue.collections,

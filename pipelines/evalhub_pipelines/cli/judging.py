@@ -60,12 +60,21 @@ def show_run(run: Run, form: str) -> None:
         click.echo(f"mlflow    run {publication['mlflow_run_id']} of {uri}")
         if uri.startswith("sqlite:///"):
             click.echo(f"          look at it: {output.program('mlflow')} ui --backend-store-uri {uri}")
-    click.echo(f"evidence  {folder}/evidence")
-    click.echo(f"          its digest: {publication['evidence_digest']}")
-    click.echo(f"          look at it: python3 -m json.tool {folder}/evidence/index.json")
-    click.echo(f"          judge it again: {output.program('evalhub-kfp')} judge {folder}")
+    _show_evidence(publication, folder)
     for warning in run.warnings:
         click.echo(f"warning   {output.clean(warning)}")
+
+
+def _show_evidence(publication: dict[str, Any], folder: str) -> None:
+    program, digest = output.program("evalhub-kfp"), publication["evidence_digest"]
+    place = publication["evidence_reference"] if publication["evidence_pushed"] else f"{folder}/evidence"
+    address = publication["evidence_address"] if publication["evidence_pushed"] else f"{folder}/evidence@{digest}"
+    key = " --key public.key" if publication["evidence_key_id"] else ""
+    click.echo(f"evidence  {place}")
+    if not publication["evidence_pushed"]:
+        click.echo(f"          its digest: {digest}")
+    click.echo(f"          verify it: {program} verify {address}{key}")
+    click.echo(f"          judge it again: {program} judge {folder}")
 
 
 def show(verdict: Verdict) -> None:

@@ -40,6 +40,7 @@ def source(command: Command) -> Command:
 def model(command: Command) -> Command:
     """Add the model's address, name and secret."""
     for decorate in (
+        click.option("--model-digest", metavar="DIGEST", help="digest of the model's own OCI image"),
         click.option("--model-secret", metavar="NAME", help="secret with the model's api-key and ca_cert"),
         click.option("--model-name", metavar="NAME", help="the model's name at that address"),
         click.option("--model-url", metavar="URL", help="base address of the model, ending in /v1"),
@@ -48,7 +49,39 @@ def model(command: Command) -> Command:
     return command
 
 
-def model_keys(url: str | None, name: str | None, secret: str | None) -> dict[str, Any]:
+def model_keys(url: str | None, name: str | None, secret: str | None, digest: str | None = None) -> dict[str, Any]:
     """Return the keys of `model` that the options give."""
-    found: dict[str, Any] = {key: value for key, value in (("url", url), ("name", name)) if value}
+    given = {"url": url, "name": name, "digest": digest}
+    found: dict[str, Any] = {key: value for key, value in given.items() if value}
     return found | ({"auth": {"secret_ref": secret}} if secret else {})
+
+
+def publishing(command: Command) -> Command:
+    """Add where the evidence goes and who signs it."""
+    for decorate in (
+        click.option("--signing-secret", metavar="NAME", help="secret with the private.key that signs the evidence"),
+        click.option("--registry-secret", metavar="NAME", help="secret with .dockerconfigjson  [default: Docker's]"),
+        click.option("--push-to", metavar="HOST/REPOSITORY[:TAG]", help="where the evidence goes  [default: nowhere]"),
+    ):
+        command = decorate(command)
+    return command
+
+
+def exports(push_to: str | None, registry_secret: str | None, signing_secret: str | None) -> dict[str, Any]:
+    """Return `exports` of an eval.yaml as far as the options give it, empty without any."""
+    oci: dict[str, Any] = {}
+    if push_to:
+        from evalhub_components.evidence.reference import Reference
+
+        found = Reference.parse(push_to)
+        scheme = "http://" if found.plain_http else ""
+        oci["coordinates"] = {"oci_host": f"{scheme}{found.host}", "oci_repository": found.repository}
+        if found.digest:
+            raise click.UsageError("--push-to: the digest comes out of the run (give HOST/REPOSITORY[:TAG])")
+        if found.tag:
+            oci["coordinates"]["oci_tag"] = found.tag
+    if registry_secret:
+        oci["k8s"] = {"connection": registry_secret}
+    if signing_secret:
+        oci["signing"] = {"secret_ref": signing_secret}
+    return {"exports": {"oci": oci}} if oci else {}

@@ -25,6 +25,7 @@ from evalhub_pipelines.cli.planning import evaluation_of
 @click.option("--mlflow-uri", metavar="URI", help="tracking server  [default: $MLFLOW_TRACKING_URI, else mlflow.db]")
 @click.option("--no-mlflow", is_flag=True, help="do not log to MLflow")
 @click.option("--quiet", is_flag=True, help="no progress")
+@options.publishing
 @options.catalog
 @options.output_format
 def run(
@@ -35,6 +36,7 @@ def run(
     model_url: str | None,
     model_name: str | None,
     model_secret: str | None,
+    model_digest: str | None,
     name: str | None,
     output: Path,
     resume: Path | None,
@@ -45,6 +47,9 @@ def run(
     mlflow_uri: str | None,
     no_mlflow: bool,
     quiet: bool,
+    push_to: str | None,
+    registry_secret: str | None,
+    signing_secret: str | None,
     catalog_dir: Path | None,
     form: str,
 ) -> None:
@@ -55,7 +60,9 @@ def run(
     tracking = None if no_mlflow else mlflow_uri or "default"
     containers = engine_command if engine == "container" else None
     if resume is not None:
-        if any((source, provider, benchmarks, num_examples, model_url, model_name, model_secret, name)):
+        publishing = (push_to, registry_secret, signing_secret)
+        model_options = (model_url, model_name, model_secret, model_digest)
+        if any((source, provider, benchmarks, num_examples, name, *model_options, *publishing)):
             raise click.UsageError("--resume goes on with a run as it was begun: give nothing else to evaluate")
         with progress.shown(None, quiet) as listener:
             from evalhub_pipelines import api
@@ -71,7 +78,8 @@ def run(
             )
     else:
         changes = {"name": name} if name else {}
-        model = options.model_keys(model_url, model_name, model_secret)
+        changes |= options.exports(push_to, registry_secret, signing_secret)
+        model = options.model_keys(model_url, model_name, model_secret, model_digest)
         found = evaluation_of(source, provider, benchmarks, catalog_dir, model, changes)
         with progress.shown(found.plan, quiet) as listener:
             from evalhub_pipelines import api

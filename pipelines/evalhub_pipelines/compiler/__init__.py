@@ -51,7 +51,14 @@ def _compiled(component: BaseComponent) -> str:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "pipeline.yaml"
         kfp_compiler.Compiler().compile(component, str(path))
-        return path.read_text("utf-8")
+        return _commented(path.read_text("utf-8"))
+
+
+def _commented(text: str) -> str:
+    """Return a compiled file whose header is all comment: kfp writes a default of several lines into it as it is."""
+    header, start, rest = text.partition("\ncomponents:\n")
+    lines = [line if line.startswith("#") else f"#      {line}" for line in header.splitlines()]
+    return "\n".join(lines) + start + rest
 
 
 def _check_images(plan: EvaluationPlan, options: Options) -> None:

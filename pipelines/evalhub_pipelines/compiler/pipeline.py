@@ -16,11 +16,13 @@ from typing import Any, Optional
 from kfp import dsl
 from kfp.dsl.base_component import BaseComponent
 
+from evalhub_components.aggregate.component import PARAMETERS as AGGREGATE_INPUTS
 from evalhub_components.aggregate.component import aggregate
 from evalhub_components.benchmark.component import benchmark
 from evalhub_components.collect.component import collect
 from evalhub_components.fingerprint.component import fingerprint
 from evalhub_components.gate.component import gate
+from evalhub_components.schema import run_inputs
 from evalhub_components.schema.collection import TestDataRef
 from evalhub_components.schema.plan import BenchmarkTask, EvaluationPlan
 from evalhub_components.test_data.component import test_data
@@ -47,20 +49,31 @@ INPUTS: dict[str, tuple[Any, Any, str]] = {
     "experiment_tags": (str, "", "Tags of the MLflow run, one key=value a line."),
     "mlflow_uri": (str, "", "MLflow tracking server; empty for none."),
     "mlflow_secret": (_OptionalText, None, "Secret with MLflow's token, or username and password."),
+    "oci_host": (str, "", "Registry that gets the evidence, such as quay.io; empty for none."),
+    "oci_repository": (str, "", "Repository in that registry, such as team/evaluations."),
+    "oci_tag": (str, "", "Additional tag of the evidence, which moves with every run."),
+    "registry_secret": (_OptionalText, None, "Secret of type kubernetes.io/dockerconfigjson for that registry."),
+    "signing_secret": (
+        _OptionalText,
+        None,
+        "Secret with the private.key that signs the evidence; none for unsigned.",
+    ),
+    "oci_annotations": (str, "", "Annotations of the evidence, one key=value a line."),
+    "oci_subject": (
+        str,
+        "",
+        "The model's image in the same repository, by tag or digest; the evidence refers to it.",
+    ),
+    "model_digest": (str, "", "Digest of the model's image, sha256:...; ties the evidence to it."),
     "ca_config_map": (
         _OptionalText,
         None,
-        "Config map with CA certificates (ca-bundle.crt) of the model and of MLflow.",
+        "Config map with CA certificates (ca-bundle.crt) of the model, MLflow and the registry.",
     ),
     "scheduled_time": (str, "", "When a recurring run was due; [[ScheduledTime]] in a schedule."),
 }
 """Type, default and description of every pipeline input; a missing secret's name is None, because the KFP driver skips
 the mount of None and fails on an empty string."""
-
-AGGREGATE_INPUTS = (
-    "model_url", "model_name", "num_examples", "experiment_name", "experiment_tags", "mlflow_uri", "scheduled_time"
-)  # fmt: skip
-"""What aggregate takes of them."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +99,10 @@ def pipeline(plan: EvaluationPlan, options: Options) -> BaseComponent:
     made = [_group(plan, group, options, number) for number, group in enumerate(cut)] if len(cut) > 1 else []
 
     def build(inputs: dict[str, Any]) -> None:
-        probe = fingerprint(options.components_image)(model_url=inputs["model_url"], model_name=inputs["model_name"])
+        texts = {name: inputs[name] for name in run_inputs.TEXTS}
+        probe = fingerprint(options.components_image)(
+            model_url=inputs["model_url"], model_name=inputs["model_name"], **texts
+        )
         pods.prepare(probe, "fingerprint", header.execution, options.image_pull_secrets)
         pods.mount_model(probe, inputs)
         given = {key: inputs[key] for key in ("model_url", "model_name", "num_examples")}
@@ -95,11 +111,11 @@ def pipeline(plan: EvaluationPlan, options: Options) -> BaseComponent:
         task = aggregate(options.components_image, len(results))(
             header=_constant(header.as_json()),
             fingerprint=probe.outputs["fingerprint"],
-            **{name: inputs[name] for name in AGGREGATE_INPUTS},
+            **{name: inputs[name] for name in AGGREGATE_INPUTS if name != "header"},
             **{f"results_{position}": output for position, output in enumerate(results)},
         )
         pods.prepare(task, "aggregate", header.execution, options.image_pull_secrets)
-        pods.mount_mlflow(task, inputs)
+        pods.mount_publishing(task, inputs)
         final = gate(options.components_image)(verdict=task.outputs["verdict"])
         pods.prepare(final, "gate", header.execution, options.image_pull_secrets, retries=0)
 

@@ -12,7 +12,13 @@ from evalhub_components.schema.plan import BenchmarkTask, PlanExecution
 from evalhub_components.schema.provider import KubernetesRuntime
 
 MODEL_MOUNT = "/etc/evalhub/secrets/model"
-MLFLOW_MOUNT = "/etc/evalhub/secrets/mlflow"
+PUBLISHING_SECRETS = {
+    "mlflow_secret": ("EVALHUB_MLFLOW_SECRET", "/etc/evalhub/secrets/mlflow"),
+    "registry_secret": ("EVALHUB_REGISTRY_SECRET", "/etc/evalhub/secrets/registry"),
+    "signing_secret": ("EVALHUB_SIGNING_SECRET", "/etc/evalhub/secrets/signing"),
+}
+"""Variable and folder of each secret that aggregate alone gets, by the input that names it."""
+
 CA_MOUNT = "/etc/evalhub/ca"
 DATA_SECRET_MOUNT = "/etc/evalhub/secrets/test-data"
 DATA_MOUNT = "/test_data"
@@ -48,10 +54,11 @@ def mount_model(task: dsl.PipelineTask, inputs: Mapping[str, Any]) -> None:
     mount_ca(task, inputs)
 
 
-def mount_mlflow(task: dsl.PipelineTask, inputs: Mapping[str, Any]) -> None:
-    """Mount the credentials of MLflow, for aggregate alone."""
-    kubernetes.use_secret_as_volume(task, secret_name=inputs["mlflow_secret"], mount_path=MLFLOW_MOUNT, optional=True)
-    task.set_env_variable("EVALHUB_MLFLOW_SECRET", MLFLOW_MOUNT)
+def mount_publishing(task: dsl.PipelineTask, inputs: Mapping[str, Any]) -> None:
+    """Mount the credentials of MLflow and the registry, and the signing key, for aggregate alone."""
+    for name, (variable, folder) in PUBLISHING_SECRETS.items():
+        kubernetes.use_secret_as_volume(task, secret_name=inputs[name], mount_path=folder, optional=True)
+        task.set_env_variable(variable, folder)
     mount_ca(task, inputs)
 
 
@@ -105,7 +112,10 @@ def configure(task: dsl.PipelineTask, batch: Sequence[BenchmarkTask], runtime: K
         kubernetes.set_image_pull_policy(task, runtime.image_pull_policy)
     for variable in runtime.env:
         task.set_env_variable(variable.name, variable.value)
-    task.set_env_variable("EVALHUB_IMAGE", str(runtime.image))
+    image, _, digest = str(runtime.image).partition("@")
+    task.set_env_variable("EVALHUB_IMAGE", image)
+    if digest:
+        task.set_env_variable("EVALHUB_IMAGE_DIGEST", digest)
     kubernetes.set_timeout(task, sum(entry.timeout for entry in batch) + _START_UP)
 
 

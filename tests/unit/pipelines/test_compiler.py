@@ -16,9 +16,10 @@ from kfp import components as kfp_components
 
 from evalhub_components.errors import EvalHubError, InvalidDocument
 from evalhub_components.schema.collection import BenchmarkConfig, Collection, Execution
+from evalhub_components.schema.evaluation import EvaluationConfig
 from evalhub_components.schema.plan import EvaluationPlan
 from evalhub_components.schema.provider import Provider
-from evalhub_pipelines import compiled_files, compiler, resolution
+from evalhub_pipelines import compiled_files, compiler, evaluation, resolution
 from evalhub_pipelines.catalog import Catalog
 from evalhub_pipelines.compiler import groups
 
@@ -92,7 +93,10 @@ def test_a_benchmark_mounts_the_models_secret_and_no_other(path: Path) -> None:
             mount["secretNameParameter"]["componentInputParameter"]
             for mount in settings.get(label, {}).get("secretAsVolume", [])
         ]
-        allowed = {"exec-aggregate": ["mlflow_secret"], "exec-fingerprint": ["model_secret"]}
+        allowed = {
+            "exec-aggregate": ["mlflow_secret", "registry_secret", "signing_secret"],
+            "exec-fingerprint": ["model_secret"],
+        }
         if label.startswith("exec-benchmark"):
             assert mounted == ["model_secret"], label
         else:
@@ -183,6 +187,45 @@ def test_pull_secrets_and_defaults_reach_the_pipeline() -> None:
     spec, settings = documents(text)
     assert all(setting["imagePullSecret"] for setting in settings.values())
     assert spec["root"]["inputDefinitions"]["parameters"]["model_url"]["defaultValue"] == "http://m/v1"
+
+
+def test_an_eval_yaml_gives_the_inputs_their_defaults() -> None:
+    config = EvaluationConfig.model_validate(
+        {
+            "model": {"url": "http://m/v1", "name": "m", "digest": "sha256:" + "a" * 64},
+            "collection": "c",
+            "experiment": {"name": "nightly", "tags": {"team": "blue", "tier": "1"}},
+            "exports": {
+                "oci": {
+                    "coordinates": {
+                        "oci_host": "http://registry:5000",
+                        "oci_repository": "team/evals",
+                        "oci_tag": "nightly",
+                        "oci_subject": "v3",
+                        "annotations": {"org.example.commit": "abc", "org.example.pr": "7"},
+                    },
+                    "k8s": {"connection": "registry"},
+                    "signing": {"type": "key-pair", "secret_ref": "signer"},
+                }
+            },
+        }
+    )
+    text = compiler.compile_plan(plan(1), compiler.Options(defaults=evaluation.pipeline_defaults(config)))
+    parameters = documents(text)[0]["root"]["inputDefinitions"]["parameters"]
+    assert {name: value["defaultValue"] for name, value in parameters.items() if value.get("defaultValue")} == {
+        "model_url": "http://m/v1",
+        "model_name": "m",
+        "model_digest": "sha256:" + "a" * 64,
+        "experiment_name": "nightly",
+        "experiment_tags": "team=blue\ntier=1",
+        "oci_host": "http://registry:5000",
+        "oci_repository": "team/evals",
+        "oci_tag": "nightly",
+        "oci_subject": "v3",
+        "oci_annotations": "org.example.commit=abc\norg.example.pr=7",
+        "registry_secret": "registry",
+        "signing_secret": "signer",
+    }
 
 
 def test_max_parallel_chains_tasks_into_lanes() -> None:

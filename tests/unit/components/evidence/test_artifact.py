@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,9 @@ import pytest
 
 from evalhub_components import atomic
 from evalhub_components.errors import EvalHubError
-from evalhub_components.evidence import artifact
+from evalhub_components.evidence import artifact, keys
 from evalhub_components.run_directory import load
+from evalhub_components.schema.exports import Exports, Subject
 
 # olot declares its models in a way that pydantic is going to drop
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:olot")
@@ -163,6 +165,83 @@ def test_the_same_run_gives_the_same_digest_wherever_and_by_whomever(
         check=True,
     )
     assert done.stdout.strip() == digest
+
+
+BUILD_AS_SOMEBODY_ELSE = """
+import os, sys
+from pathlib import Path
+from evalhub_components.evidence import artifact
+from evalhub_components.run_directory import load
+run = load(Path(sys.argv[1]))
+first = artifact.build(run, run.judge()).digest  # imports what only root may be able to read
+os.setgroups([]), os.setgid(12345), os.setuid(12345)
+run = load(Path(sys.argv[2]))
+print(os.getuid(), artifact.build(run, run.judge()).digest == first)
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_another_user_gets_the_same_digest(tmp_path: Path, write_run: Callable[..., Path]) -> None:
+    path = write_run(tmp_path / "run")
+    build(path)
+    with tempfile.TemporaryDirectory() as folder:
+        theirs = Path(folder) / "run"
+        shutil.copytree(path, theirs, ignore=shutil.ignore_patterns("evidence"))
+        for entry in (Path(folder), theirs, *theirs.rglob("*")):
+            os.chown(entry, 12345, 12345)
+        argv = [sys.executable, "-W", "ignore", "-c", BUILD_AS_SOMEBODY_ELSE, str(path), str(theirs)]
+        environ = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+        done = subprocess.run(argv, env=environ, capture_output=True, text=True)
+        assert done.stdout.strip() == "12345 True", done.stderr
+        assert {entry.stat().st_uid for entry in (theirs / "evidence").rglob("*")} == {12345}
+
+
+def test_a_signature_changes_nothing_it_signs_and_is_the_same_every_time(
+    tmp_path: Path, write_run: Callable[..., Path]
+) -> None:
+    path = write_run(tmp_path / "run")
+    unsigned = build(path).digest
+    keys.generate(tmp_path / "key")
+    key = keys.SigningKey.load(tmp_path / "key")
+    run = load(path)
+
+    def signed() -> dict[str, str]:
+        assert artifact.build(run, run.judge(), key, "registry.example/evals").digest == unsigned
+        return tags(path)
+
+    first = signed()
+    shutil.rmtree(path / "evidence")
+    assert signed() == first
+    stem = unsigned.replace(":", "-")
+    assert {f"{stem}.sig", f"{stem}.att"} <= set(first)
+
+
+def test_the_users_tag_and_annotations_are_on_every_manifest(tmp_path: Path, write_run: Callable[..., Path]) -> None:
+    coordinates = {
+        "oci_host": "registry.example",
+        "oci_repository": "evals",
+        "oci_tag": "nightly",
+        "annotations": {"org.opencontainers.image.revision": "abc"},
+    }
+    exports = Exports.model_validate({"oci": {"coordinates": coordinates}})
+    path = write_run(tmp_path / "run", record={"exports": exports})
+    digest = build(path).digest
+    named = tags(path)
+    entries = [entry["digest"] for entry in document(path, digest)["manifests"]]
+    assert named["nightly"] == digest
+    assert [named[f"nightly-{slug}"] for slug in ("000-arc", "001-gsm8k", "002-mmlu")] == entries[1:]
+    for one in (digest, *entries):
+        assert document(path, one)["annotations"]["org.opencontainers.image.revision"] == "abc"
+
+
+def test_the_index_and_nothing_else_refers_to_the_model(tmp_path: Path, write_run: Callable[..., Path]) -> None:
+    model = Subject(media_type="application/vnd.oci.image.manifest.v1+json", digest="sha256:" + "a" * 64, size=7)
+    path = write_run(tmp_path / "run", record={"subject": model, "model_digest": model.digest})
+    digest = build(path).digest
+    index = document(path, digest)
+    assert index["subject"] == {"mediaType": model.media_type, "digest": model.digest, "size": 7}
+    assert index["annotations"]["io.github.eval-hub.model_digest"] == model.digest
+    assert not any("subject" in document(path, entry["digest"]) for entry in index["manifests"])
 
 
 def test_one_changed_byte_gives_another_digest(tmp_path: Path, write_run: Callable[..., Path]) -> None:

@@ -70,6 +70,7 @@ def test_publication_adds_where_to_look_and_its_absence_leaves_no_path(
     publication = Publication(
         evidence_digest="sha256:" + "e" * 64,
         evidence_reference=str(path / "evidence"),
+        evidence_address=f"{path / 'evidence'}@sha256:{'e' * 64}",
         mlflow_tracking_uri=f"sqlite:///{tmp_path}/mlflow.db",
         mlflow_experiment_id="4",
         mlflow_run_id="f00",
@@ -77,13 +78,42 @@ def test_publication_adds_where_to_look_and_its_absence_leaves_no_path(
     )
     text = rendered(path, publication)
     for fact in (
-        f"skopeo inspect --raw oci:{path}/evidence:run-r-20260102",
+        f"evalhub-kfp verify {path}/evidence@sha256:{'e' * 64}",
+        "was not pushed to a registry",
+        "not signed",
         f"mlflow ui --backend-store-uri sqlite:///{tmp_path}/mlflow.db",
         f"evalhub-kfp judge {path}",
         "sha256:" + "e" * 64,
         "the moon is full",
     ):
         assert fact in text
+
+
+def test_pushed_and_signed_evidence_is_named_with_the_command_that_verifies_it(
+    tmp_path: Path, write_run: Callable[..., Path]
+) -> None:
+    digest = "sha256:" + "e" * 64
+    publication = Publication(
+        evidence_digest=digest,
+        evidence_reference=f"registry.example/evals:run-r@{digest}",
+        evidence_address=f"registry.example/evals@{digest}",
+        evidence_pushed=True,
+        evidence_key_id="sha256:" + "d" * 64,
+    )
+    text = rendered(write_run(tmp_path / "run"), publication)
+    assert f"registry.example/evals:run-r@{digest}" in text
+    assert f"evalhub-kfp verify registry.example/evals@{digest} --key public.key" in text
+    assert f"evalhub-kfp pull registry.example/evals@{digest} evidence" in text
+    assert "signed with key `sha256:dddd" in text
+    assert "not pushed" not in text
+
+
+def test_the_report_of_a_pod_names_no_folder_of_that_pod(tmp_path: Path, write_run: Callable[..., Path]) -> None:
+    path = write_run(tmp_path / "run", record={"engine": "kfp"})
+    publication = Publication(evidence_digest="sha256:" + "e" * 64, evidence_reference=str(path / "evidence"))
+    text = rendered(path, publication)
+    assert str(tmp_path) not in text
+    assert "the artifact `evidence` of this task" in text
 
 
 def test_two_hundred_benchmarks_fit_and_the_bad_ones_are_shown(tmp_path: Path, write_run: Callable[..., Path]) -> None:

@@ -1,0 +1,39 @@
+"""`evalhub-kfp keys`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from evalhub_pipelines.cli import output
+
+if TYPE_CHECKING:
+    from evalhub_components.evidence.keys import Kind
+
+
+@click.group()
+def keys() -> None:
+    """make the key pair that signs evidence"""
+
+
+@keys.command()
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False), default=Path("evidence-keys"))
+@click.option(
+    "--kind",
+    type=click.Choice(["ecdsa-p256", "ed25519"]),
+    default="ecdsa-p256",
+    help="algorithm of the signatures",
+)
+def generate(folder: Path, kind: Kind) -> None:
+    """make a key pair in FOLDER (evidence-keys): private.key signs, public.key is for everybody"""
+    from evalhub_components.evidence import keys
+
+    public = keys.generate(folder, kind)
+    near = output.near(folder)
+    click.echo(f"private  {near}/{keys.PRIVATE_KEY} (whoever has it signs in your name)")
+    click.echo(f"public   {near}/{keys.PUBLIC_KEY} (give it to whoever verifies)")
+    click.echo(f"key id   {public.key_id}")
+    click.echo("use it   as a secret that `exports.oci.signing.secret_ref` names:")
+    click.echo(f"         kubectl create secret generic evidence-signing --from-file={near}")

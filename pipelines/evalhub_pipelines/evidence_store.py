@@ -1,0 +1,96 @@
+"""Opens the evidence that a user names: a layout on this machine, or a reference to a registry."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+from evalhub_components import credentials
+from evalhub_components.errors import EvalHubError, MissingExtra
+from evalhub_components.evidence import artifact, checksums
+from evalhub_components.evidence.layout import Layout
+from evalhub_components.evidence.reference import Reference
+from evalhub_components.evidence.store import Store, is_digest
+from evalhub_components.evidence.tree import Named
+from evalhub_pipelines import directories
+
+_RUN_TAG = "run-"
+
+
+@dataclass(frozen=True)
+class Opened:
+    """Where the evidence is, and which of what is there."""
+
+    store: Store
+    named: Named
+
+
+def opened(name: str, *, registry_secret: str | None = None, ca: Path | None = None) -> Opened:
+    """Return the evidence that `name` means.
+
+    Args:
+        name: a layout's folder or a run directory, `@sha256:...` behind it or not; or `host/repository:tag@digest`,
+            where either the tag or the digest may be left out.
+        registry_secret: name of the secret with `.dockerconfigjson`; by default Docker's own configuration is used.
+        ca: file with the certificates that a registry's is checked with.
+
+    Raises:
+        EvalHubError: there is no such folder, or it is no reference, or does not say which of several is meant.
+        MissingExtra: the OCI libraries are not installed.
+    """
+    path, at, digest = name.rpartition("@")
+    folder = Path(path if at and is_digest(digest) else name)
+    if folder.is_dir():
+        layout = Layout(_layout_in(folder))
+        return Opened(layout, Named(digest=digest) if at and is_digest(digest) else Named(tag=_tag_of(layout)))
+    if name.startswith((".", "/", "~")) or "/" not in name:
+        raise EvalHubError(
+            f"{folder}: there is no such folder (name a run directory, a layout, or host/repository:tag)"
+        )
+    return _in_registry(name, registry_secret, ca)
+
+
+def _in_registry(name: str, registry_secret: str | None, ca: Path | None) -> Opened:
+    reference = Reference.parse(name)
+    if reference.tag is None and reference.digest is None:
+        raise EvalHubError(f"{name}: which evidence? (name a tag or a digest: {reference.place}:run-RUN_ID)")
+    secret = directories.secret(registry_secret, "--registry-secret") if registry_secret else None
+    if not (find_spec("oras") and find_spec("requests") and find_spec("tenacity")):
+        raise MissingExtra("oci", "reading from a registry")
+    from evalhub_components.evidence.remote_store import RemoteStore
+
+    registry = RemoteStore(reference, secret=secret, ca=ca or credentials.ca_bundle())
+    return Opened(registry, Named(reference.tag, reference.digest))
+
+
+def _layout_in(folder: Path) -> Path:
+    """Return the layout that a folder is, or has as a run directory."""
+    if not (folder / "index.json").exists() and (folder / "evidence").is_dir():
+        return folder / "evidence"
+    if not (folder / "index.json").exists() and (folder / checksums.TITLE).exists():
+        cure = f"cd {folder} && sha256sum -c {checksums.TITLE}; `pull --layout` writes what can be verified"
+        raise EvalHubError(f"{folder}: holds the files of a run, without its manifests ({cure})")
+    return folder
+
+
+def _tag_of(layout: Layout) -> str:
+    """Return the tag of the only run in a layout.
+
+    Raises:
+        EvalHubError: there is none, or there are several.
+    """
+    tags: dict[str, list[str]] = {}
+    for descriptor, tag in layout.manifests:
+        # the index of a digest's referrers is an index too
+        if descriptor.media_type == artifact.INDEX_TYPE and not tag.startswith("sha256-"):
+            tags.setdefault(descriptor.digest, []).append(tag)
+    if len(tags) != 1:
+        what = f"holds {len(tags)} runs" if tags else "holds no run"
+        which = "".join(f"\n  {layout.place}@{digest}" for digest in list(tags)[:20])
+        raise EvalHubError(f"{layout.place}: {what}{f' (say which one):{which}' if tags else ''}")
+    digest, names = next(iter(tags.items()))
+    named = sorted((tag for tag in names if tag), key=lambda tag: not tag.startswith(_RUN_TAG))
+    if not named:
+        raise EvalHubError(f"{layout.place}: its run has no tag (name its digest: {layout.place}@{digest})")
+    return named[0]
