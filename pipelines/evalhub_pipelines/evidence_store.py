@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 
 from evalhub_components import credentials
-from evalhub_components.errors import EvalHubError, MissingExtra
+from evalhub_components.errors import EvalHubError
 from evalhub_components.evidence import artifact, checksums
 from evalhub_components.evidence.layout import Layout
 from evalhub_components.evidence.reference import Reference
@@ -56,8 +55,6 @@ def _in_registry(name: str, registry_secret: str | None, ca: Path | None) -> Ope
     if reference.tag is None and reference.digest is None:
         raise EvalHubError(f"{name}: which evidence? (name a tag or a digest: {reference.place}:run-RUN_ID)")
     secret = directories.secret(registry_secret, "--registry-secret") if registry_secret else None
-    if not (find_spec("oras") and find_spec("requests") and find_spec("tenacity")):
-        raise MissingExtra("oci", "reading from a registry")
     from evalhub_components.evidence.remote_store import RemoteStore
 
     registry = RemoteStore(reference, secret=secret, ca=ca or credentials.ca_bundle())

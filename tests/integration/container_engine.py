@@ -20,6 +20,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import pytest
 
@@ -79,6 +80,13 @@ class Engine:
 @pytest.fixture(scope="session")
 def engine() -> Iterator[Engine]:
     """A dockerd that only tests use, with the network of this machine and no other."""
+    with running_engine() as found:
+        yield found
+
+
+@contextmanager
+def running_engine() -> Iterator[Engine]:
+    """The engine, which runs inside the block."""
     if os.getuid() != 0:
         missing("a container engine of the tests' own, which only root can start")
     for path, package in NEEDED.items():
@@ -91,19 +99,31 @@ def engine() -> Iterator[Engine]:
             fcntl.flock(users, fcntl.LOCK_SH)
             if not _answers(found):
                 _start(found)
-        yield found
-        with _alone("engine"):
-            try:
-                fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return  # another test process uses it
-            found("image", "prune", "--force", check=False)
-            _stop()
+        try:
+            yield found
+        finally:
+            with _alone("engine"):
+                _leave(found, users)
+
+
+def _leave(engine: Engine, users: IO[str]) -> None:
+    """Stop the engine, unless another test process uses it."""
+    try:
+        fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return
+    engine("image", "prune", "--force", check=False)
+    _stop()
 
 
 @pytest.fixture(scope="session")
 def base_image(engine: Engine) -> str:
     """A minimal Debian with Python that trusts what this machine trusts, and installs packages as it does."""
+    return made_base_image(engine)
+
+
+def made_base_image(engine: Engine) -> str:
+    """Return the base image, made unless it is there."""
     with _alone("build"):
         certificates, settings = _certificates(), _pip_settings()
         key = hashlib.sha256(b"\0".join([_PACKAGES.encode(), certificates, settings])).hexdigest()[:16]

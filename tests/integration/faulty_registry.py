@@ -125,7 +125,7 @@ def drops(after: int = 0) -> Behaviour:
     """Read some of what is sent, then break the connection off."""
 
     def behaviour(request: Request) -> None:
-        request.rfile.read(after)
+        request.rfile.read(min(after, request.left))
         request.connection.setsockopt(SOL_SOCKET, SO_LINGER, struct.pack("ii", 1, 0))
         request.close_connection = True
         request.connection.close()
@@ -175,6 +175,7 @@ class Request(BaseHTTPRequestHandler):
     registry: FaultyRegistry
     extra: Mapping[str, str] = {}
     cut: int | None = None
+    left: int = 0
 
     def do_request(self) -> None:
         self.extra, self.cut, self.left = {}, None, int(self.headers["Content-Length"] or 0)

@@ -87,7 +87,7 @@ class Faulty(FrameworkAdapter):
 
 FAULTS = {
     "crashes": "exited with status 3",
-    "hangs": "timed out after 5 s",
+    "hangs": "timed out after",
     "is_killed": "ended by SIGKILL",
     "grows": "out of memory",
     "bursts": "out of memory",

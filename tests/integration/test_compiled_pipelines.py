@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from pathlib import Path
 
 import pytest
+from kfp import compiler as kfp_compiler
 
+from evalhub_components.errors import EvalHubError
 from evalhub_components.schema.verdict import Verdict
 from evalhub_pipelines import compiler, environments
 from evalhub_pipelines.catalog import Catalog
 from evalhub_pipelines.compiled_files import with_images
+from evalhub_pipelines.compiler.pipeline import pipeline
 from evalhub_pipelines.demo_model import DemoModelSettings, running
 from evalhub_pipelines.evaluation import of
 
@@ -24,12 +28,16 @@ KEY = "sk-very-secret-key-1234"
 
 ADAPTER = """\
 import os
+import signal
 
 from evalhub_components.adapter import EvaluationResult, FrameworkAdapter, JobResults, Sample
 
 
 class Trivial(FrameworkAdapter):
     def run_benchmark_job(self, config, callbacks):
+        if "kill_once" in config.parameters and not os.path.exists(config.parameters["kill_once"]):
+            open(config.parameters["kill_once"], "w").close()
+            os.kill(os.getppid(), signal.SIGKILL)
         if "raise" in config.parameters:
             raise ValueError(config.parameters["raise"])
         score = config.parameters.get("score", 0.75)
@@ -204,6 +212,39 @@ def test_experiment_tags_and_the_scheduled_time_reach_mlflow(tmp_path: Path) -> 
     (parent,) = client.search_runs([experiment.experiment_id], "tags.`evalhub.verdict` = 'pass'")
     assert parent.data.tags["team"] == "search"
     assert parent.data.tags["evalhub.scheduled_time"] == "2026-01-02T03:04:05Z"
+
+
+def test_a_pod_that_dies_is_started_again(tmp_path: Path) -> None:
+    entry = {"id": "b0", "provider_id": "trivial", "parameters": {"kill_once": str(tmp_path / "killed")}}
+    run = interpreter(tmp_path, trivial_catalog(tmp_path, collection("  - " + json.dumps(entry) + "\n")))
+    with running(DemoModelSettings()) as server:
+        assert run.run(model_url=server.base_url, model_name="demo-model"), run.finished[-1].stderr
+    assert run["trivial / b0"].attempts == 2
+    assert verdict_of(run).verdict == "pass"
+
+
+def test_a_compiled_file_is_what_kfp_itself_writes(tmp_path: Path) -> None:
+    folder = trivial_catalog(
+        tmp_path, collection("".join(f"  - {{id: b{i}, provider_id: trivial}}\n" for i in range(30)))
+    )
+    plan = of("c", Catalog.of(folder)).plan
+    kfp_compiler.Compiler().compile(pipeline(plan, compiler.Options()), str(tmp_path / "theirs.yaml"))
+    assert compiler.compile_plan(plan) == (tmp_path / "theirs.yaml").read_text()
+
+
+@pytest.mark.parametrize(
+    ("hardware", "said"),
+    [
+        ({"cpu": {"limit": "two"}}, "trivial / b0: cpu limit 'two': is no quantity (write 500m, 2 or 4Gi)"),
+        ({"memory": {"request": "4GiB"}}, "trivial / b0: memory request '4GiB': is no quantity"),
+    ],
+    ids=["cpu", "memory"],
+)
+def test_what_is_no_quantity_is_refused_by_its_place(tmp_path: Path, hardware: object, said: str) -> None:
+    entry = {"id": "b0", "provider_id": "trivial", "hardware_config": hardware}
+    folder = trivial_catalog(tmp_path, collection("  - " + json.dumps(entry) + "\n"))
+    with pytest.raises(EvalHubError, match=re.escape(said)):
+        compiler.compile_plan(of("c", Catalog.of(folder)).plan)
 
 
 def test_an_image_given_at_compile_time_is_part_of_the_plan(tmp_path: Path) -> None:

@@ -37,6 +37,7 @@ def normalised(text: str) -> list[str]:
     text = re.sub(r"\d{8}-\d{6}-[0-9a-f]{6}", "RUN", text)
     text = re.sub(r"sha256:[0-9a-f]{64}", "DIGEST", text)
     text = re.sub(r"\b[0-9a-f]{32}\b", "MLFLOW", text)
+    text = re.sub(r"\d{4}-\d\d-\d\dT[\d:]+Z, .* ago|\d+ bytes", "SOME", text)
     text = text.replace(".venv/bin/", "")
     text = re.sub(r"[^\s:]*/(?=runs/RUN|mlflow\.db)", "", text)
     return [line.rstrip() for line in text.strip().splitlines()]
@@ -60,6 +61,22 @@ def test_the_demo_passes_and_prints_what_the_readme_shows(
     _, done = demo
     assert done.returncode == 0, done.stderr
     assert normalised(done.stdout) == normalised(blocks("text")[0])
+
+
+def test_verify_says_of_a_signed_run_what_the_readme_shows(tmp_path: Path) -> None:
+    if not os.environ.get("EVALHUB_LM_EVAL_PYTHON"):
+        pytest.skip("the environment of lm_evaluation_harness is made by `make test`")
+    secret = tmp_path / "secrets" / "evidence-signing"
+    subprocess.run([COMMAND, "keys", "generate", secret], check=True, capture_output=True)
+    argv = [ROOT / "tests" / "demo.sh", "--output", tmp_path / "runs", "--signing-secret", secret.name, "--no-mlflow"]
+    environ = os.environ | {"EVALHUB_SECRETS": str(secret.parent)}
+    made = subprocess.run(argv, env=environ, capture_output=True, text=True)
+    assert made.returncode == 0, made.stderr
+    (run,) = (tmp_path / "runs").iterdir()
+    done = subprocess.run([COMMAND, "verify", run, "--key", secret / "public.key"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (shown,) = [block for block in blocks("text") if block.startswith("evidence ")]
+    assert normalised(done.stdout) == normalised(shown)
 
 
 def test_the_python_example_runs_as_it_stands(demo: tuple[Path, subprocess.CompletedProcess[str]]) -> None:

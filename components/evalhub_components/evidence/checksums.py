@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 
 from evalhub_components.evidence.titles import check_titles
+from evalhub_components.evidence.tree import MAX_FILES
 from evalhub_components.evidence.untrusted_json import NotEvidence
 
 TITLE = "SHA256SUMS"
@@ -25,6 +26,8 @@ def read(content: bytes) -> dict[str, str]:
         lines = content.decode().removesuffix("\n").split("\n")
     except UnicodeDecodeError:
         raise NotEvidence(f"{TITLE}: is no UTF-8") from None
+    if len(lines) > MAX_FILES:
+        raise NotEvidence(f"{TITLE}: lists more than {MAX_FILES} files")
     titles: list[str] = []
     digests: list[str] = []
     for number, line in enumerate(lines, 1):

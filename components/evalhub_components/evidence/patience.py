@@ -18,6 +18,9 @@ LONGEST_WAIT = 60.0
 
 _FIRST_WAIT = 0.25
 _LONGEST_BACKOFF = 30.0
+_BACKOFF = tenacity.wait_exponential(multiplier=_FIRST_WAIT, max=_LONGEST_BACKOFF) + tenacity.wait_random(
+    0, _FIRST_WAIT
+)
 _SLOWEST = 16 * 2**10  # bytes a second
 
 
@@ -79,5 +82,4 @@ def seconds(retry_after: str) -> float:
 def _wait(state: tenacity.RetryCallState) -> float:
     """Return the seconds until the next try: more each time, and no less than the registry asks for."""
     error = state.outcome.exception() if state.outcome else None
-    backoff = tenacity.wait_exponential_jitter(initial=_FIRST_WAIT, max=_LONGEST_BACKOFF, jitter=_FIRST_WAIT)(state)
-    return max(backoff, error.wait if isinstance(error, Passing) else 0)
+    return max(_BACKOFF(state), error.wait if isinstance(error, Passing) else 0)

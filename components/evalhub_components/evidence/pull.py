@@ -14,6 +14,7 @@ from typing import BinaryIO
 
 from evalhub_components.errors import EvalHubError, NotFound
 from evalhub_components.evidence import checksums, layout, signatures, tree, untrusted_json
+from evalhub_components.evidence.artifact import MANIFEST_TYPE
 from evalhub_components.evidence.attachments import at
 from evalhub_components.evidence.layout import LayoutWriter, TaggedManifest
 from evalhub_components.evidence.reference import is_tag
@@ -25,6 +26,7 @@ from evalhub_components.evidence.unpacking import unpack
 from evalhub_components.evidence.untrusted_json import NotEvidence
 
 _RUN_ID = "io.github.eval-hub.run_id"
+_ATTACHED_TYPES = (MANIFEST_TYPE, "application/vnd.docker.distribution.manifest.v2+json")
 _MAX_ATTACHED_BYTES = 256 * 2**20
 
 
@@ -117,18 +119,15 @@ def _attached(store: Store, writer: LayoutWriter, tag: str) -> list[TaggedManife
     except NotFound:
         return []
     document = untrusted_json.loads(content, tag)
-    layers = at(document, "layers")
-    if not isinstance(layers, list):
-        raise NotEvidence(f"{tag}: lists no layers")
+    layers, media_type = at(document, "layers"), at(document, "mediaType") or MANIFEST_TYPE
+    if not isinstance(layers, list) or media_type not in _ATTACHED_TYPES:
+        raise NotEvidence(f"{tag}: is no manifest of signatures or attestations")
     blobs = [tree.descriptor(value, tag) for value in (at(document, "config"), *layers)]
     if sum(blob.size for blob in blobs) > _MAX_ATTACHED_BYTES:
         raise NotEvidence(f"{tag}: has more than {_MAX_ATTACHED_BYTES >> 20} MiB")
     for blob in blobs:
         writer.add(store.blob(blob.digest, blob.size))
-    media_type = at(document, "mediaType")
-    return [
-        TaggedManifest(str(media_type or "application/vnd.oci.image.manifest.v1+json"), writer.add([content]), (tag,))
-    ]
+    return [TaggedManifest(media_type, writer.add([content]), (tag,))]
 
 
 @contextmanager

@@ -114,7 +114,7 @@ class RegistryClient(oras.provider.Registry):  # type: ignore[misc]  # oras has 
     def refusal(self, answer: Answer, doing: str) -> EvalHubError:
         """Return the error for an answer that is not the hoped-for one; `doing` is what was asked for."""
         said = Said.by(answer.content, self.auth.confidential())
-        if not said.code and answer.status in (400, 404, 405, 501):
+        if not said.code and (answer.status < 400 or answer.status in (400, 404, 405, 501)):
             self.check_is_registry()
         return refusal(answer, said, f"{self.place}: cannot {doing}")
 

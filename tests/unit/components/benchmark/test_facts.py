@@ -11,7 +11,8 @@ SCRIPT = """
 import json
 from evalhub_components.benchmark.facts import facts
 class Model: pass
-said = {"environment": {"tags": {"red", "green", "blue", "cyan"}, "model": Model(), "loader": len, "call": Model.__init__}}
+objects = {"model": Model(), "loader": len, "call": Model.__init__}
+said = {"environment": {"tags": {"red", "green", "blue", "cyan"}, **objects}}
 print(json.dumps(facts({}, said, {}, 1), sort_keys=True))
 """
 
