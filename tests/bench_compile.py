@@ -1,14 +1,14 @@
-"""Figures of compiling: what our pipeline of the largest collection costs beyond kfp's own, and its size on a cluster."""
+"""Figures of compiling: what the pipeline of the largest collection costs beyond kfp's own, and its size."""
 
 # without `from __future__ import annotations`: kfp wants types, not texts
 import tempfile
 from pathlib import Path
 
+from bench_figures import figure, own_cpu
 from kfp import compiler as kfp_compiler
 from kfp import dsl
 from kfp.dsl.base_component import BaseComponent
 
-from bench_figures import figure, own_cpu
 from evalhub_components.schema.plan import EvaluationPlan
 from evalhub_pipelines import compiler, plan
 from evalhub_pipelines.compiler import groups

@@ -490,7 +490,8 @@ def _show(executor_input: str, finished: list[tuple[dict[str, Any], dict[str, An
                 numbers[prefix + name] = float(metric["value"])
     artifacts = {}
     for listed in outputs.get("artifacts", {}).get("metrics", {}).get("artifacts", ())[:1]:
-        artifacts["metrics"] = {"artifacts": [{"name": listed["name"], "uri": listed["uri"], "metadata": numbers}]}
+        named = {key: listed[key] for key in ("name", "uri") if key in listed}  # no name before KFP 2.15
+        artifacts["metrics"] = {"artifacts": [{**named, "metadata": numbers}]}
     target = Path(outputs["outputFile"])
     target.parent.mkdir(parents=True, exist_ok=True)
     _write(target, {"artifacts": artifacts})

@@ -6,6 +6,7 @@ EvalHubError              anything a user can act on; exit status 2
 +- TrackingUnavailable    MLflow refused or is silent; the caller keeps a spool file and goes on
 +- NotFound               a registry or layout does not have what was asked for
 +- Tampered               bytes are not what their digest says; exit status 1
++- NotEvidence            content with the right digest that is no evidence as it is made here (evidence.untrusted_json)
 +- Cancelled              the user interrupted the run; exit status 130
 """
 

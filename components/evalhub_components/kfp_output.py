@@ -40,7 +40,9 @@ def write(executor_input: str | None, metadata: Mapping[str, Mapping[str, float 
                     for key, value in metadata[name].items()
                     if isinstance(value, str) or math.isfinite(value)
                 }
-                artifacts[name] = {"artifacts": [{"name": first["name"], "uri": first["uri"], "metadata": kept}]}
+                # backends before 2.15 give artifacts no name
+                named = {key: first[key] for key in ("name", "uri") if key in first}
+                artifacts[name] = {"artifacts": [{**named, "metadata": kept}]}
     except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
         raise EvalHubError(f"--executor-input: is not what Kubeflow Pipelines passes ({error!r})") from None
     atomic.write_bytes(target, json.dumps({"artifacts": artifacts}).encode())

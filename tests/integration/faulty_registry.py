@@ -93,12 +93,18 @@ class FaultyRegistry:
         return None
 
 
+class QuietServer(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that leaves is what some tests are about."""
+
+
 @contextmanager
 def faulty_registry() -> Iterator[FaultyRegistry]:
     """A registry that runs inside the block."""
     registry = FaultyRegistry()
-    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Bound", (Request,), {"registry": registry}))
-    server.daemon_threads = True
+    server = QuietServer(("127.0.0.1", 0), type("Bound", (Request,), {"registry": registry}))
     registry.port = server.server_port
     thread = threading.Thread(target=server.serve_forever, args=(0.05,))
     thread.start()
@@ -172,6 +178,7 @@ class Request(BaseHTTPRequestHandler):
     """One connection; `registry` is what it is for."""
 
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
     registry: FaultyRegistry
     extra: Mapping[str, str] = {}
     cut: int | None = None

@@ -330,7 +330,7 @@ def test_a_refused_key_is_exit_2_and_never_shown(step: Any, tmp_path: Path, key:
 
 def test_a_secret_without_a_key_is_told_from_no_secret(step: Any) -> None:
     with running(DemoModelSettings(api_key=KEY)) as model:
-        done = step(model.base_url, hf_token="another")
+        done = step(model.base_url, **{"hf-token": "another"})
     assert done.returncode == 2
     assert "(sent no key: the secret in model.auth.secret_ref holds no file api-key, or an empty one)" in done.stderr
 

@@ -12,6 +12,7 @@ from evalhub_components.schema import run_inputs
 
 PARAMETERS = {
     "header": str,
+    "run_id": str,
     "model_url": str,
     "model_name": str,
     "num_examples": int,
@@ -41,7 +42,6 @@ def aggregate(image: str, count: int) -> BaseComponent:
             image=image,
             command=["python", "-m", "evalhub_components.aggregate"],
             args=[
-                *("--run-id", dsl.PIPELINE_JOB_ID_PLACEHOLDER),
                 *options,
                 *("--fingerprint", given["fingerprint"].path),
                 *(word for name in names for word in ("--results", given[name].path)),

@@ -126,7 +126,9 @@ class RemoteStore:
             NotFound: there is no list.
             EvalHubError: it cannot be had, leads elsewhere or does not end.
         """
-        for _ in range(_MAX_PAGES):
+        read: set[str] = set()
+        while url not in read and len(read) < _MAX_PAGES:
+            read.add(url)
             answer = self.client.exchange("GET", url, most=MAX_MANIFEST_BYTES)
             if answer.status != 200:
                 raise self.client.refusal(answer, doing)
@@ -137,7 +139,7 @@ class RemoteStore:
             url = self.client.transport.location(url, target)
             if not self.client.transport.is_own(url):
                 raise EvalHubError(f"{self.place}: cannot {doing}: the list goes on at another host")
-        raise EvalHubError(f"{self.place}: cannot {doing}: the list does not end after {_MAX_PAGES} pages")
+        raise EvalHubError(f"{self.place}: cannot {doing}: the list does not end ({len(read)} pages read)")
 
     def read_manifest(self, name: str) -> Answer:
         """Return the answer with a manifest whose bytes are what its digest says."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
@@ -21,7 +21,7 @@ Result = TypeVar("Result")
 
 def outcomes(
     store: Store, work: Callable[[Store, Item], Result], items: Iterable[Item]
-) -> Iterator[tuple[Item, Result | EvalHubError]]:
+) -> Generator[tuple[Item, Result | EvalHubError], None, None]:
     """Yield each item with what `work` makes of it or the error that it raises, in the order of the items."""
     stopped = Event()
     stoppable = _Stoppable(store, stopped)

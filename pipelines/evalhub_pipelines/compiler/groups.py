@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import yaml
@@ -53,24 +54,32 @@ def cut(made: list[list[BenchmarkTask]]) -> list[list[list[BenchmarkTask]]]:
     if len(made) <= GROUP and sum(map(_argument, made)) <= BATCH_BYTES:
         return [made]
     groups: list[list[list[BenchmarkTask]]] = []
+    filled = 0
     for batch in sorted(made, key=lambda batch: batch[0].provider_id):
-        last = groups[-1] if groups else []
+        last, size = groups[-1] if groups else [], _argument(batch)
         same = bool(last) and last[0][0].provider_id == batch[0].provider_id
-        if same and len(last) < GROUP and sum(map(_argument, [*last, batch])) <= BATCH_BYTES:
+        if same and len(last) < GROUP and filled + size <= BATCH_BYTES:
             last.append(batch)
+            filled += size
         else:
             groups.append([batch])
+            filled = size
     return groups
 
 
 def sizes(text: str) -> tuple[int, int]:
+    """Return the two `estimates` of a compiled file."""
+    return estimates([document for document in yaml.load_all(text, Loader=LOADER) if document])
+
+
+def estimates(documents: Sequence[dict[str, Any]]) -> tuple[int, int]:
     """Return the largest argument of a DAG's driver and the size of the Argo workflow, both estimated, in bytes.
 
     As the backend writes it (backend/src/v2/compiler/argocompiler of kubeflow/pipelines): a DAG once, a container
     and its component once for all tasks that have the same, a task's spec once more in its driver's arguments, and its
     Kubernetes settings under its own name.
     """
-    spec, *platforms = (document for document in yaml.load_all(text, Loader=LOADER) if document)
+    spec, *platforms = documents
     components, executors = spec.get("components", {}), spec["deploymentSpec"]["executors"]
     settings = platforms[0]["platforms"]["kubernetes"]["deploymentSpec"]["executors"] if platforms else {}
     dags = [spec["root"], *(component for component in components.values() if "dag" in component)]
@@ -88,13 +97,13 @@ def sizes(text: str) -> tuple[int, int]:
     return max(_length(dag) for dag in dags), workflow + sum(containers.values())
 
 
-def check_size(text: str, plan: EvaluationPlan) -> None:
+def check_size(documents: Sequence[dict[str, Any]], plan: EvaluationPlan) -> None:
     """Refuse a compiled pipeline that a cluster could not take.
 
     Raises:
         EvalHubError: with the size, the limit and the remedy.
     """
-    argument, workflow = sizes(text)
+    argument, workflow = estimates(documents)
     for what, size, limit in (("argument", argument, ARGUMENT_LIMIT), ("workflow", workflow, WORKFLOW_LIMIT)):
         if size > limit:
             raise EvalHubError(

@@ -110,8 +110,10 @@ def pipeline(plan: EvaluationPlan, options: Options) -> BaseComponent:
         results = _benchmarks(plan, cut, made, options, inputs, given)
         task = aggregate(options.components_image, len(results))(
             header=_constant(header.as_json()),
+            # the driver puts the run's id into an input; the launcher leaves it as it is in an argument
+            run_id=dsl.PIPELINE_JOB_ID_PLACEHOLDER,
             fingerprint=probe.outputs["fingerprint"],
-            **{name: inputs[name] for name in AGGREGATE_INPUTS if name != "header"},
+            **{name: inputs[name] for name in AGGREGATE_INPUTS if name not in ("header", "run_id")},
             **{f"results_{position}": output for position, output in enumerate(results)},
         )
         pods.prepare(task, "aggregate", header.execution, options.image_pull_secrets)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kfp import dsl, kubernetes
+from kfp.dsl import structures
 
+from evalhub_components.errors import EvalHubError
 from evalhub_components.schema.collection import HardwareConfig, TestDataRef
 from evalhub_components.schema.plan import BenchmarkTask, PlanExecution
 from evalhub_components.schema.provider import KubernetesRuntime
@@ -24,6 +27,7 @@ DATA_SECRET_MOUNT = "/etc/evalhub/secrets/test-data"
 DATA_MOUNT = "/test_data"
 """Where adapters made for EvalHub look for their data."""
 
+_QUANTITY = re.compile(r"[0-9]+(\.[0-9]+)?(m|k|[MGTPE]|[KMGTPE]i)?")
 _START_UP = 600  # seconds a pod has beyond the time limits of its benchmarks
 
 
@@ -50,7 +54,7 @@ def prepare(
 def mount_model(task: dsl.PipelineTask, inputs: Mapping[str, Any]) -> None:
     """Mount the model's credentials: all that a benchmark ever sees."""
     kubernetes.use_secret_as_volume(task, secret_name=inputs["model_secret"], mount_path=MODEL_MOUNT, optional=True)
-    task.set_env_variable("EVALHUB_MODEL_SECRET", MODEL_MOUNT)
+    _set_environ(task, {"EVALHUB_MODEL_SECRET": MODEL_MOUNT})
     mount_ca(task, inputs)
 
 
@@ -58,7 +62,7 @@ def mount_publishing(task: dsl.PipelineTask, inputs: Mapping[str, Any]) -> None:
     """Mount the credentials of MLflow and the registry, and the signing key, for aggregate alone."""
     for name, (variable, folder) in PUBLISHING_SECRETS.items():
         kubernetes.use_secret_as_volume(task, secret_name=inputs[name], mount_path=folder, optional=True)
-        task.set_env_variable(variable, folder)
+        _set_environ(task, {variable: folder})
     mount_ca(task, inputs)
 
 
@@ -66,7 +70,7 @@ def mount_data_secret(task: dsl.PipelineTask, name: str | None) -> None:
     """Mount the credentials of a data source, for the task that fetches and no other."""
     if name:
         kubernetes.use_secret_as_volume(task, secret_name=name, mount_path=DATA_SECRET_MOUNT)
-        task.set_env_variable("EVALHUB_TEST_DATA_SECRET", DATA_SECRET_MOUNT)
+        _set_environ(task, {"EVALHUB_TEST_DATA_SECRET": DATA_SECRET_MOUNT})
 
 
 def mount_data(task: dsl.PipelineTask, ref: TestDataRef) -> None:
@@ -75,25 +79,13 @@ def mount_data(task: dsl.PipelineTask, ref: TestDataRef) -> None:
         kubernetes.mount_pvc(task, pvc_name=ref.pvc.claim_name, mount_path=DATA_MOUNT, sub_path=ref.pvc.sub_path or "")
     else:
         kubernetes.empty_dir_mount(task, volume_name="test-data", mount_path=DATA_MOUNT)
-        task.set_env_variable("EVALHUB_TEST_DATA_MOUNT", DATA_MOUNT)
+        _set_environ(task, {"EVALHUB_TEST_DATA_MOUNT": DATA_MOUNT})
 
 
 def configure(task: dsl.PipelineTask, batch: Sequence[BenchmarkTask], runtime: KubernetesRuntime) -> None:
     """Set resources, placement, environment and deadline of a benchmark task; its `hardware_config` goes first."""
     hardware = batch[0].hardware or HardwareConfig()
-    cpu, memory = hardware.cpu, hardware.memory
-    for value, setter in (
-        ((cpu and cpu.request) or runtime.cpu_request, task.set_cpu_request),
-        ((cpu and cpu.limit) or runtime.cpu_limit, task.set_cpu_limit),
-        ((memory and memory.request) or runtime.memory_request, task.set_memory_request),
-        ((memory and memory.limit) or runtime.memory_limit, task.set_memory_limit),
-    ):
-        if value:
-            setter(value)
-    if hardware.gpu:
-        task.set_accelerator_type(hardware.gpu.name).set_accelerator_limit(hardware.gpu.count)
-    elif runtime.gpu:
-        task.set_accelerator_type(runtime.gpu.resource).set_accelerator_limit(runtime.gpu.count)
+    _container(task).resources = _resources(title(batch), hardware, runtime)
     selector = (runtime.gpu.node_selector if runtime.gpu else {}) | hardware.node_selector
     for label, value in selector.items():
         kubernetes.add_node_selector(task, label, value)
@@ -110,12 +102,9 @@ def configure(task: dsl.PipelineTask, batch: Sequence[BenchmarkTask], runtime: K
         kubernetes.add_pod_label(task, "kueue.x-k8s.io/queue-name", hardware.queue.name)
     if runtime.image_pull_policy:
         kubernetes.set_image_pull_policy(task, runtime.image_pull_policy)
-    for variable in runtime.env:
-        task.set_env_variable(variable.name, variable.value)
+    _set_environ(task, {variable.name: variable.value for variable in runtime.env})
     image, _, digest = str(runtime.image).partition("@")
-    task.set_env_variable("EVALHUB_IMAGE", image)
-    if digest:
-        task.set_env_variable("EVALHUB_IMAGE_DIGEST", digest)
+    _set_environ(task, {"EVALHUB_IMAGE": image} | ({"EVALHUB_IMAGE_DIGEST": digest} if digest else {}))
     kubernetes.set_timeout(task, sum(entry.timeout for entry in batch) + _START_UP)
 
 
@@ -131,4 +120,33 @@ def mount_ca(task: dsl.PipelineTask, inputs: Mapping[str, Any]) -> None:
     kubernetes.use_config_map_as_volume(
         task, config_map_name=inputs["ca_config_map"], mount_path=CA_MOUNT, optional=True
     )
-    task.set_env_variable("EVALHUB_CA", CA_MOUNT)
+    _set_environ(task, {"EVALHUB_CA": CA_MOUNT})
+
+
+def _resources(where: str, hardware: HardwareConfig, runtime: KubernetesRuntime) -> structures.ResourceSpec:
+    cpu, memory = hardware.cpu, hardware.memory
+    amounts = {
+        "cpu_request": (cpu and cpu.request) or runtime.cpu_request,
+        "cpu_limit": (cpu and cpu.limit) or runtime.cpu_limit,
+        "memory_request": (memory and memory.request) or runtime.memory_request,
+        "memory_limit": (memory and memory.limit) or runtime.memory_limit,
+    }
+    for name, amount in amounts.items():
+        if amount and not _QUANTITY.fullmatch(amount):
+            raise EvalHubError(f"{where}: {name.replace('_', ' ')} {amount!r}: is no quantity (write 500m, 2 or 4Gi)")
+    found = structures.ResourceSpec(**{name: amount or None for name, amount in amounts.items()})
+    if hardware.gpu:
+        found.accelerator_type, found.accelerator_count = hardware.gpu.name, str(hardware.gpu.count)
+    elif runtime.gpu:
+        found.accelerator_type, found.accelerator_count = runtime.gpu.resource, str(runtime.gpu.count)
+    return found
+
+
+def _set_environ(task: dsl.PipelineTask, environ: Mapping[str, str]) -> None:
+    container = _container(task)
+    container.env = {**(container.env or {}), **environ}
+
+
+def _container(task: dsl.PipelineTask) -> structures.ContainerSpecImplementation:
+    """Return the container that kfp's setters change; each of those reads the source of all its callers first."""
+    return task.container_spec

@@ -23,7 +23,7 @@ from evalhub_components.evidence.untrusted_json import NotEvidence
 _JUDGED = re.compile(r"(run|plan|verdict|fingerprint)\.json|benchmarks/[^/]+/(results\.json|samples\.jsonl)")
 
 # what judging may hold in memory and write to the temporary folder; a run that leaves more can be judged from its pull
-_MAX_DOCUMENT_BYTES = 32 * 2**20
+_MAX_DOCUMENT_BYTES = 16 * 2**20
 _MAX_SAMPLES_BYTES = 2 * 2**30
 _MAX_SAMPLES = 2_000_000
 

@@ -6,7 +6,7 @@ import hashlib
 import json
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,7 +17,9 @@ from evalhub_components import atomic
 from evalhub_components.errors import EvalHubError, NotFound, Tampered
 from evalhub_components.evidence import artifact, keys, pull, tree
 from evalhub_components.evidence.layout import Layout
+from evalhub_components.evidence.store import Store
 from evalhub_components.evidence.summary import summarise
+from evalhub_components.evidence.together import outcomes
 from evalhub_components.evidence.tree import Named
 from evalhub_components.evidence.untrusted_json import NotEvidence
 from evalhub_components.evidence.verification.verifier import Expected, verify
@@ -213,3 +215,20 @@ def test_a_summary_of_something_else_is_refused(run: Path) -> None:
     evil = forged(run, lambda own: own.update(artifactType="application/x"))
     with pytest.raises(NotEvidence, match="is no evidence of a run"):
         summarise(Layout(run / "evidence"), evil)
+
+
+class Endless(Layout):
+    """A layout whose blobs never end."""
+
+    def blob(self, digest: str, size: int) -> Iterator[bytes]:
+        while True:
+            yield b"more"
+
+
+def test_who_stops_does_not_wait_for_the_end_of_a_blob(run: Path) -> None:
+    def work(store: Store, size: int) -> int:
+        return sum(map(len, store.blob("", size))) if size else 0
+
+    reading = outcomes(Endless(run / "evidence"), work, [0, 1])
+    assert next(reading) == (0, 0)
+    reading.close()  # would wait for ever
