@@ -87,7 +87,7 @@ class Processes:
         done = subprocess.run(
             [python, *pod.argv[1:]],
             env=environ | extra | pod.environ,
-            cwd=pod.folder,
+            cwd=extra.get("PWD", pod.folder),  # the working directory of the image
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
