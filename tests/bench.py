@@ -9,13 +9,14 @@ import platform
 
 import bench_compile
 import bench_images
+import bench_registry
 import bench_runs
 import bench_scoring
 
 import evalhub_components
 from evalhub_components.environment import capture
 
-FAMILIES = (bench_runs, bench_scoring, bench_compile, bench_images)
+FAMILIES = (bench_runs, bench_scoring, bench_compile, bench_registry, bench_images)
 
 
 def main() -> None:

@@ -6,13 +6,15 @@ import base64
 import hashlib
 import json
 import re
+import ssl
 import struct
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from socket import SO_LINGER, SOL_SOCKET
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs, urlsplit
@@ -55,6 +57,7 @@ class FaultyRegistry:
     """
 
     port: int = 0
+    scheme: str = "http"
     seen: list[Seen] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
     manifests: dict[str, tuple[str, bytes]] = field(default_factory=dict)
@@ -75,7 +78,7 @@ class FaultyRegistry:
 
     @property
     def address(self) -> str:
-        return f"http://{self.host}"
+        return f"{self.scheme}://{self.host}"
 
     def fail(self, method: str, path: str, behaviour: Behaviour, times: int = 1) -> None:
         self.faults.append(Fault(method, re.compile(path), behaviour, times))
@@ -101,11 +104,15 @@ class QuietServer(ThreadingHTTPServer):
 
 
 @contextmanager
-def faulty_registry() -> Iterator[FaultyRegistry]:
-    """A registry that runs inside the block."""
-    registry = FaultyRegistry()
+def faulty_registry(certificate_and_key: tuple[Path, Path] | None = None) -> Iterator[FaultyRegistry]:
+    """A registry that runs inside the block, with TLS when it has a certificate."""
+    registry = FaultyRegistry(scheme="https" if certificate_and_key else "http")
     server = QuietServer(("127.0.0.1", 0), type("Bound", (Request,), {"registry": registry}))
     registry.port = server.server_port
+    if certificate_and_key:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(*certificate_and_key)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
     thread = threading.Thread(target=server.serve_forever, args=(0.05,))
     thread.start()
     try:
@@ -162,16 +169,18 @@ def trickles(request: Request) -> None:
         request.close_connection = True
 
 
-def floods(request: Request) -> None:
+def floods(status: int) -> Behaviour:
     """Answer without end, as fast as can be."""
-    request.send_response(200)
-    request.end_headers()
-    request.close_connection = True
-    try:
-        while True:
-            request.wfile.write(bytes(2**16))
-    except OSError:
-        pass
+
+    def behaviour(request: Request) -> None:
+        request.send_response(status)
+        request.end_headers()
+        request.close_connection = True
+        with suppress(OSError):
+            while True:
+                request.wfile.write(bytes(2**16))
+
+    return behaviour
 
 
 class Request(BaseHTTPRequestHandler):
