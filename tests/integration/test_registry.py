@@ -561,6 +561,7 @@ def test_a_registry_with_the_referrers_api_gets_no_list(faulty: FaultyRegistry, 
     faulty.pages = 1
     for name in "abc":
         push(tmp_path / name, client(faulty))
+    assert faulty.asked("GET", "/referrers/") == []  # it said so itself when it got them
     found = client(faulty).referrers(model.digest)
     assert [one.descriptor.digest for one in found] == sorted(digests)
     assert all(isinstance(one, Referrer) and one.artifact_type == "application/vnd.evalhub.test" for one in found)
@@ -690,9 +691,15 @@ def test_an_answer_without_end_is_cut_off(
     faulty: FaultyRegistry, tmp_path: Path, path: str, call: Callable[[Registry], object], kind: type[EvalHubError]
 ) -> None:
     secret = with_tokens(faulty, tmp_path)
-    faulty.fail("GET", path, floods)
+    faulty.fail("GET", path, floods(200))
     with pytest.raises(kind, match="more than|larger than"):  # noqa: RUF043
         call(client(faulty, secret=secret))
+
+
+def test_an_explanation_without_end_is_cut_off(faulty: FaultyRegistry) -> None:
+    faulty.fail("GET", "/tags/", floods(500))
+    with pytest.raises(EvalHubError, match="answered 500"):
+        client(faulty).tags()
 
 
 WRONG = "sha256:" + "f" * 64
@@ -721,6 +728,12 @@ def test_a_tag_whose_digest_is_not_that_of_its_bytes_is_found_out(faulty: Faulty
     faulty.fail("GET", "/manifests/", with_headers(Docker_Content_Digest=WRONG))
     with pytest.raises(Tampered, match="has other content"):
         client(faulty).resolve("x")
+
+
+def test_a_manifest_whose_bytes_are_not_what_its_digest_says_is_found_out(faulty: FaultyRegistry) -> None:
+    faulty.fail("GET", "/manifests/", answers(200, b"[]", Content_Type=MANIFEST))
+    with pytest.raises(Tampered, match="has other content"):
+        client(faulty).manifest(digest_of(b"{}"))
 
 
 def test_a_blob_of_another_size_counts_as_missing(faulty: FaultyRegistry) -> None:
@@ -794,6 +807,7 @@ HOSTILE = "\x1b[31m" + "A" * 5000 + "\r\nroot: all is well\u202e"
         (answers(200, "[" * 100_000), lambda store: store.tags()),
         (answers(200, '{"tags": ["\\u001b[31m"]}'), lambda store: store.tags()),
         (answers(200, "{}", Docker_Content_Digest="\x1b[31m"), lambda store: store.resolve("x") and store.tags()),
+        (answers(201, Docker_Content_Digest="\x1b[31m"), lambda store: store.put_manifest(b"{}", MANIFEST, "x")),
         (answers(202, Location="http://[::1/\x1b"), lambda store: store.check_push()),
         (answers(202, Location="file:///etc/passwd"), lambda store: store.check_push()),
         (answers(202, Location="http://user:word@127.0.0.1:1/"), lambda store: store.check_push()),
@@ -814,7 +828,7 @@ HOSTILE = "\x1b[31m" + "A" * 5000 + "\r\nroot: all is well\u202e"
 def test_what_a_hostile_registry_says_is_refused_in_one_short_line(
     faulty: FaultyRegistry, behaviour: Behaviour, call: Callable[[Registry], object]
 ) -> None:
-    for method in ("GET", "POST"):
+    for method in ("GET", "POST", "PUT"):
         faulty.fail(method, "", behaviour, times=99_999)
     with pytest.raises(EvalHubError) as error:
         call(client(faulty, deadline=20))
@@ -857,6 +871,27 @@ def test_the_login_goes_to_no_other_host(faulty: FaultyRegistry, tmp_path: Path,
             assert elsewhere.blobs[digest] == content
         assert elsewhere.seen
         assert [seen.headers.get("Authorization") for seen in elsewhere.seen] == [None] * len(elsewhere.seen)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda store: list(store.blob(digest_of(b"private"), 7)),
+        lambda store: store.upload(digest_of(b"more"), 4, lambda: [b"more"]),
+    ],
+    ids=["download", "upload"],
+)
+def test_nothing_goes_from_tls_to_plain_http(
+    faulty: FaultyRegistry, tmp_path: Path, call: Callable[[Registry], object]
+) -> None:
+    content = b"private"
+    with faulty_registry(write_certificates(tmp_path / "tls")) as registry:
+        registry.elsewhere = faulty.address
+        registry.blobs[digest_of(content)] = faulty.blobs[digest_of(content)] = content
+        store = Registry(Reference.parse(f"{registry.host}/x"), ca=tmp_path / "tls" / "ca.crt", deadline=PATIENCE)
+        with pytest.raises(EvalHubError, match="from TLS to plain HTTP"):
+            call(store)
+    assert faulty.seen == []
 
 
 def test_another_host_that_asks_for_a_login_gets_none(faulty: FaultyRegistry, tmp_path: Path) -> None:
