@@ -21,7 +21,7 @@ from registries import RunningRegistry, running_registry
 
 from evalhub_components import canonical
 from evalhub_components.evidence import layout
-from evalhub_components.evidence.bundle import Bundle, KeptFile
+from evalhub_components.evidence.building.bundle import Bundle, KeptFile
 from evalhub_components.evidence.layout import Blob, LayoutWriter, TaggedManifest
 
 MIB = 2**20
@@ -31,9 +31,9 @@ _ROUNDS = 3
 _PUSH = """\
 import sys, time
 from pathlib import Path
-from evalhub_components.evidence.push import push
+from evalhub_components.evidence.registry.push import push
 from evalhub_components.evidence.reference import Reference
-from evalhub_components.evidence.registry import Registry
+from evalhub_components.evidence.registry.registry import Registry
 started = time.perf_counter()
 push(Path(sys.argv[1]), Registry(Reference.parse(sys.argv[2])))
 seconds = time.perf_counter() - started

@@ -34,6 +34,17 @@ def writer(path: Path) -> Iterator[IO[bytes]]:
         raise
 
 
+def files_in(folder: Path) -> Iterator[Path]:
+    """Yield what is in `folder` and below and is no folder, but for what a killed process left half written."""
+    with os.scandir(folder) as scanned:
+        entries = list(scanned)
+    for entry in entries:
+        if entry.is_dir(follow_symlinks=False):
+            yield from files_in(Path(entry.path))
+        elif not (entry.name.startswith(".") and entry.name.endswith(".part")):
+            yield Path(entry.path)
+
+
 def write_bytes(path: Path, content: bytes) -> None:
     """Write `content` to `path` by rename."""
     with writer(path) as file:

@@ -8,6 +8,10 @@ from typing import NamedTuple
 
 # controls, half characters, line and paragraph separators: they break listings, shells and checksum files
 _REFUSED = {"Cc", "Cs", "Zl", "Zp"}
+# what file systems, and the folders that a path is unpacked under, leave room for
+_PATH_BYTES = 4096 - 512
+_NAME_BYTES = 255
+_DEPTH = 64
 
 
 class Refusal(NamedTuple):
@@ -27,16 +31,30 @@ def is_plain(name: str) -> bool:
     return not any(unicodedata.category(character) in _REFUSED for character in name)
 
 
-def refusals(titles: Iterable[str]) -> Iterator[Refusal]:
+def is_short(path: str, folders_above: int = 0) -> bool:
+    """Return whether `path` can be unpacked somewhere: 3584 bytes, 64 names and 255 bytes a name at most."""
+    # half characters have no bytes
+    if len(path.encode(errors="replace")) > _PATH_BYTES:
+        return False
+    parts = path.split("/")
+    return folders_above + len(parts) <= _DEPTH and all(
+        len(part.encode(errors="replace")) <= _NAME_BYTES for part in parts
+    )
+
+
+def refusals(titles: Iterable[str], folders_above: int = 0) -> Iterator[Refusal]:
     """Yield the relative paths among `titles` that cannot be kept as evidence.
 
-    Of two that are one name on a file system that ignores case or Unicode form, the one that comes later.
+    Of two that are one name on a file system that ignores case or Unicode form, the one that comes later. In evidence
+    the paths begin with `folders_above` more names.
     """
     seen: dict[str, str] = {}
     for title in titles:
         if not is_plain(title):
             reason = "its name has control characters, or bytes that are no UTF-8 (rename it)"
             yield Refusal(title, f"{title!r}: cannot be kept as evidence: {reason}")
+        elif not is_short(title, folders_above):
+            yield Refusal(title, f"{title[:200]}: cannot be kept as evidence: its path is too long (put it higher up)")
         elif twins := _twins(title, seen):
             path, other = twins
             reason = "they are one name where case or Unicode form does not count (rename one)"

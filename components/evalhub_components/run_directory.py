@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from evalhub_components import atomic
+from evalhub_components.atomic import files_in
 from evalhub_components.errors import EvalHubError, InvalidDocument, Problem
 from evalhub_components.schema.plan import BenchmarkTask, EvaluationPlan
 from evalhub_components.schema.results import BenchmarkResults, Sample
@@ -141,13 +142,16 @@ def find_tasks(parents: Sequence[Path], plan: EvaluationPlan) -> tuple[dict[int,
 
 
 def task_folders(parents: Sequence[Path]) -> list[Path]:
-    """Return the folders in `parents`, in the order of their names; hidden ones are unfinished copies."""
+    """Return the folders in `parents`, in the order of their names.
+
+    Hidden ones are unfinished copies. One without any file says as much as none at all, and evidence holds files only.
+    """
     folders = [
         entry
         for parent in parents
         if parent.is_dir()
         for entry in parent.iterdir()
-        if not entry.name.startswith(".") and entry.is_dir() and not entry.is_symlink()
+        if not entry.name.startswith(".") and entry.is_dir() and not entry.is_symlink() and any(files_in(entry))
     ]
     return sorted(folders, key=lambda folder: (folder.name, str(folder)))
 

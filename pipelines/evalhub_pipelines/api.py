@@ -200,7 +200,7 @@ def verify(
         EvalHubError: there is nothing to look at: no such folder, no reference, no key in the file.
         MissingExtra: the OCI libraries are not installed.
     """
-    from evalhub_components.evidence.keys import PublicKey
+    from evalhub_components.evidence.signing.keys import PublicKey
     from evalhub_components.evidence.verification.verifier import Expected, verify
     from evalhub_components.records import tracking
     from evalhub_pipelines import evidence_store

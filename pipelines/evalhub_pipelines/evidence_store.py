@@ -7,11 +7,12 @@ from pathlib import Path
 
 from evalhub_components import credentials
 from evalhub_components.errors import EvalHubError
-from evalhub_components.evidence import artifact, checksums
 from evalhub_components.evidence.layout import Layout
+from evalhub_components.evidence.reading import checksums
+from evalhub_components.evidence.reading.tree import Named
 from evalhub_components.evidence.reference import Reference
 from evalhub_components.evidence.store import Store, is_digest
-from evalhub_components.evidence.tree import Named
+from evalhub_components.evidence.vocabulary import INDEX_TYPE
 from evalhub_pipelines import directories
 
 _RUN_TAG = "run-"
@@ -55,7 +56,7 @@ def _in_registry(name: str, registry_secret: str | None, ca: Path | None) -> Ope
     if reference.tag is None and reference.digest is None:
         raise EvalHubError(f"{name}: which evidence? (name a tag or a digest: {reference.place}:run-RUN_ID)")
     secret = directories.secret(registry_secret, "--registry-secret") if registry_secret else None
-    from evalhub_components.evidence.remote_store import RemoteStore
+    from evalhub_components.evidence.registry.remote_store import RemoteStore
 
     registry = RemoteStore(reference, secret=secret, ca=ca or credentials.ca_bundle())
     return Opened(registry, Named(reference.tag, reference.digest))
@@ -80,7 +81,7 @@ def _tag_of(layout: Layout) -> str:
     tags: dict[str, list[str]] = {}
     for descriptor, tag in layout.manifests:
         # the index of a digest's referrers is an index too
-        if descriptor.media_type == artifact.INDEX_TYPE and not tag.startswith("sha256-"):
+        if descriptor.media_type == INDEX_TYPE and not tag.startswith("sha256-"):
             tags.setdefault(descriptor.digest, []).append(tag)
     if len(tags) != 1:
         what = f"holds {len(tags)} runs" if tags else "holds no run"

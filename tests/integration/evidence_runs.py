@@ -18,7 +18,8 @@ from click.testing import CliRunner
 
 from evalhub_components import atomic
 from evalhub_components.errors import EvalHubError
-from evalhub_components.evidence import artifact, keys
+from evalhub_components.evidence.building import artifact
+from evalhub_components.evidence.signing import keys
 from evalhub_components.run_directory import load
 from evalhub_components.schema.verdict import Verdict
 from evalhub_pipelines import api

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import yaml
 
-from evalhub_components.evidence import keys
+from evalhub_components.evidence.signing import keys
 from evalhub_components.schema.verdict import Verdict
 from evalhub_pipelines import compiler
 from evalhub_pipelines.catalog import Catalog

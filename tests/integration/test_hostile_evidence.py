@@ -24,10 +24,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from evalhub_components.errors import EvalHubError, NotFound
-from evalhub_components.evidence import keys, pull
+from evalhub_components.evidence.reading import pull
+from evalhub_components.evidence.reading.summary import summarise
+from evalhub_components.evidence.reading.tree import Named
+from evalhub_components.evidence.signing import keys
 from evalhub_components.evidence.store import Descriptor, check_digest, checked
-from evalhub_components.evidence.summary import summarise
-from evalhub_components.evidence.tree import Named
 from evalhub_components.evidence.verification.outcome import Verification
 from evalhub_components.evidence.verification.verifier import Expected, verify
 from evalhub_pipelines import evidence_store

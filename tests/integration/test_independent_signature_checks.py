@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 import pytest
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
-from evalhub_components.evidence import keys, signatures
-from evalhub_components.evidence.keys import PublicKey, SigningKey
 from evalhub_components.evidence.layout import Blob, Layout, LayoutWriter, TaggedManifest
+from evalhub_components.evidence.signing import keys, signatures
+from evalhub_components.evidence.signing.keys import PublicKey, SigningKey
 
 sys.path.insert(0, str(Path(__file__).parent))
 from container_engine import missing

@@ -47,11 +47,11 @@ from token_server import Asked
 
 from evalhub_components.errors import EvalHubError, NotFound, Tampered
 from evalhub_components.evidence.layout import Blob, Layout, LayoutWriter, TaggedManifest
-from evalhub_components.evidence.push import Pushed, push
 from evalhub_components.evidence.reference import Reference
-from evalhub_components.evidence.referrers import Referrer
-from evalhub_components.evidence.registry import Registry
-from evalhub_components.evidence.registry_client import WORKERS
+from evalhub_components.evidence.registry.client import WORKERS
+from evalhub_components.evidence.registry.push import Pushed, push
+from evalhub_components.evidence.registry.referrers import Referrer
+from evalhub_components.evidence.registry.registry import Registry
 from evalhub_components.evidence.store import Descriptor
 
 __all__ = ["plain_registry", "tls_registry", "token_registry"]  # fixtures
@@ -669,7 +669,7 @@ def test_a_download_that_always_breaks_off_ends(faulty: FaultyRegistry) -> None:
 def test_an_answer_that_trickles_is_not_waited_for(
     faulty: FaultyRegistry, monkeypatch: pytest.MonkeyPatch, method: str, path: str, call: Callable[[Registry], object]
 ) -> None:
-    monkeypatch.setattr("evalhub_components.evidence.patience._SLOWEST", 10**6)
+    monkeypatch.setattr("evalhub_components.evidence.registry.patience._SLOWEST", 10**6)
     faulty.fail(method, path, trickles)
     with pytest.raises(EvalHubError, match="too slow"):
         call(client(faulty, deadline=1))

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from evalhub_components import canonical
-from evalhub_components.evidence import keys
 from evalhub_components.evidence.layout import LayoutWriter
+from evalhub_components.evidence.signing import keys
 from evalhub_components.run_directory import load
 
 sys.path.insert(0, str(Path(__file__).parent))

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 import yaml
 
-from evalhub_components.evidence import push
 from evalhub_components.evidence.reference import Reference
-from evalhub_components.evidence.registry import Registry
+from evalhub_components.evidence.registry import push
+from evalhub_components.evidence.registry.registry import Registry
 from evalhub_components.run_directory import load
 from evalhub_pipelines.cli import evidence as commands
 

@@ -15,7 +15,7 @@ EVERYWHERE = {"pydantic", "yaml"}
 OWNERS = {
     "boto3": ("evalhub_components.test_data.s3",),
     "botocore": ("evalhub_components.test_data.s3",),
-    "cryptography": ("evalhub_components.evidence",),
+    "cryptography": ("evalhub_components.evidence.signing",),
     "click": ("evalhub_pipelines.cli",),
     "filelock": ("evalhub_components.records.tracking",),
     "huggingface_hub": ("evalhub_components.test_data.huggingface",),
@@ -27,13 +27,17 @@ OWNERS = {
     ),
     "kubernetes": ("evalhub_pipelines.client",),
     "mlflow": ("evalhub_components.records.tracking",),
-    "olot": ("evalhub_components.evidence",),
-    "oras": ("evalhub_components.evidence",),
-    "requests": ("evalhub_components.evidence",),
-    "urllib3": ("evalhub_components.evidence",),
+    "olot": (
+        "evalhub_components.evidence.building",
+        "evalhub_components.evidence.layout",
+        "evalhub_components.evidence.signing",
+    ),
+    "oras": ("evalhub_components.evidence.registry",),
+    "requests": ("evalhub_components.evidence.registry",),
+    "urllib3": ("evalhub_components.evidence.registry",),
     "rfc8785": ("evalhub_components.evidence.layout",),
     "rich": ("evalhub_pipelines.cli",),
-    "tenacity": ("evalhub_components.evidence",),
+    "tenacity": ("evalhub_components.evidence.registry",),
     "uv": ("evalhub_pipelines.environments",),
 }
 """Every other library, and the modules that alone import it."""

@@ -8,9 +8,10 @@ from pathlib import Path
 
 from evalhub_components import atomic, canonical, environment
 from evalhub_components.errors import EvalHubError, MissingExtra, TrackingUnavailable
-from evalhub_components.evidence import artifact, destination
+from evalhub_components.evidence import destination
+from evalhub_components.evidence.building import artifact
+from evalhub_components.evidence.building.eval_card import eval_card
 from evalhub_components.evidence.destination import Destination
-from evalhub_components.evidence.eval_card import eval_card
 from evalhub_components.records import recording, report, tracking
 from evalhub_components.run_directory import LoadedRun, load
 from evalhub_components.schema.run import Publication
@@ -107,7 +108,7 @@ def _publish(run: LoadedRun, verdict: Verdict, digest: str, goal: Destination) -
     )
     if not (goal.registry and goal.reference):
         return kept
-    from evalhub_components.evidence.push import push
+    from evalhub_components.evidence.registry.push import push
 
     try:
         sent = push(layout, goal.registry)

@@ -107,7 +107,7 @@ class TaskFolder:
         found = [Path(parent) / name for parent, _, names in os.walk(self.path) for name in names]
         # of two that are one name, a document of this folder's own is not the one to go
         titles = [*_OWN, *sorted(path.relative_to(self.path).as_posix() for path in found)]
-        refused = list(refusals(titles))
+        refused = list(refusals(titles, folders_above=2))  # benchmarks/<task>
         for refusal in refused:
             (self.path / refusal.title).unlink(missing_ok=True)
         return refused[0].reason if refused else None

@@ -13,9 +13,9 @@ from evalhub_components.errors import EvalHubError, NotFound
 from evalhub_components.schema.exports import Exports, OCICoordinates, Subject
 
 if TYPE_CHECKING:
-    from evalhub_components.evidence.keys import SigningKey
     from evalhub_components.evidence.reference import Reference
-    from evalhub_components.evidence.registry import Registry
+    from evalhub_components.evidence.registry.registry import Registry
+    from evalhub_components.evidence.signing.keys import SigningKey
 
 
 @dataclass(frozen=True)
@@ -74,14 +74,14 @@ def of(exports: Exports | None, environ: Mapping[str, str] = os.environ) -> Dest
 
 
 def _key(folder: Path) -> SigningKey:
-    from evalhub_components.evidence.keys import SigningKey
+    from evalhub_components.evidence.signing.keys import SigningKey
 
     return SigningKey.load(folder)
 
 
 def _registry(coordinates: OCICoordinates, key: SigningKey | None, environ: Mapping[str, str]) -> Destination:
     from evalhub_components.evidence.reference import Reference
-    from evalhub_components.evidence.registry import Registry
+    from evalhub_components.evidence.registry.registry import Registry
 
     reference = Reference.parse(f"{coordinates.oci_host}/{coordinates.oci_repository}")
     secret = credentials.mounted(credentials.REGISTRY_SECRET, ".dockerconfigjson", environ=environ)

@@ -12,7 +12,7 @@ import click
 from evalhub_pipelines.cli import options, output
 
 if TYPE_CHECKING:
-    from evalhub_components.evidence.keys import PublicKey
+    from evalhub_components.evidence.signing.keys import PublicKey
     from evalhub_components.evidence.verification.circumstances import MlflowTags
     from evalhub_components.evidence.verification.outcome import Verification
 
@@ -96,7 +96,7 @@ def verify(
 @_registry
 def pull(evidence: str, folder: Path, layout: bool, registry_secret: str | None, ca: Path | None) -> None:
     """write the files of a run to FOLDER, which must be empty or absent, each checked by its digest"""
-    from evalhub_components.evidence import pull
+    from evalhub_components.evidence.reading import pull
     from evalhub_pipelines import evidence_store
 
     found = evidence_store.opened(evidence, registry_secret=registry_secret, ca=ca)
@@ -125,7 +125,7 @@ def evidence() -> None:
 @options.output_format
 def show(evidence: str, key_file: Path | None, registry_secret: str | None, ca: Path | None, form: str) -> None:
     """print what evidence says of itself; `verify` checks whether it is so"""
-    from evalhub_components.evidence.summary import summarise
+    from evalhub_components.evidence.reading.summary import summarise
     from evalhub_pipelines import evidence_store
 
     found = evidence_store.opened(evidence, registry_secret=registry_secret, ca=ca)
@@ -160,7 +160,7 @@ def show(evidence: str, key_file: Path | None, registry_secret: str | None, ca: 
 def _public_key(path: Path | None) -> PublicKey | None:
     if path is None:
         return None
-    from evalhub_components.evidence.keys import PublicKey
+    from evalhub_components.evidence.signing.keys import PublicKey
 
     return PublicKey.load(path)
 

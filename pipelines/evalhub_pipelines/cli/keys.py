@@ -10,7 +10,7 @@ import click
 from evalhub_pipelines.cli import output
 
 if TYPE_CHECKING:
-    from evalhub_components.evidence.keys import Kind
+    from evalhub_components.evidence.signing.keys import Kind
 
 
 @click.group()
@@ -28,7 +28,7 @@ def keys() -> None:
 )
 def generate(folder: Path, kind: Kind) -> None:
     """make a key pair in FOLDER (evidence-keys): private.key signs, public.key is for everybody"""
-    from evalhub_components.evidence import keys
+    from evalhub_components.evidence.signing import keys
 
     public = keys.generate(folder, kind)
     near = output.near(folder)

@@ -6,7 +6,7 @@ import pytest
 from click.testing import CliRunner
 
 from evalhub_components.errors import EvalHubError
-from evalhub_components.evidence.keys import PublicKey, SigningKey
+from evalhub_components.evidence.signing.keys import PublicKey, SigningKey
 from evalhub_pipelines.cli.keys import keys
 
 

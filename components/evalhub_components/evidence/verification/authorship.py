@@ -6,16 +6,16 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from evalhub_components.errors import EvalHubError, NotFound
-from evalhub_components.evidence import signatures, statements
-from evalhub_components.evidence.attachments import at
+from evalhub_components.evidence.reading.attachments import at
+from evalhub_components.evidence.reading.untrusted_json import NotEvidence
+from evalhub_components.evidence.signing import signatures, statements
 from evalhub_components.evidence.store import Store
-from evalhub_components.evidence.untrusted_json import NotEvidence
 from evalhub_components.evidence.verification.contents import Contents
 from evalhub_components.evidence.verification.outcome import Check, of_errors
 from evalhub_components.evidence.verification.recomputation import Recomputed
 
 if TYPE_CHECKING:
-    from evalhub_components.evidence.keys import PublicKey
+    from evalhub_components.evidence.signing.keys import PublicKey
 
 _COMPARED = ("result", "configuration", "passedTests", "warnedTests", "failedTests")
 _SHOWN = 3

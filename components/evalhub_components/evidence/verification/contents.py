@@ -12,13 +12,13 @@ from threading import Lock
 from typing import Any, BinaryIO
 
 from evalhub_components.errors import EvalHubError, NotFound, Tampered
-from evalhub_components.evidence import checksums, tree
+from evalhub_components.evidence.reading import checksums, tree
+from evalhub_components.evidence.reading.titles import check_titles
+from evalhub_components.evidence.reading.tree import Index, Layer, Part, Tree
+from evalhub_components.evidence.reading.unpacking import Sink, unpack
+from evalhub_components.evidence.reading.untrusted_json import NotEvidence
 from evalhub_components.evidence.store import Descriptor, Store
-from evalhub_components.evidence.titles import check_titles
 from evalhub_components.evidence.together import outcomes
-from evalhub_components.evidence.tree import Index, Layer, Part, Tree
-from evalhub_components.evidence.unpacking import Sink, unpack
-from evalhub_components.evidence.untrusted_json import NotEvidence
 
 _JUDGED = re.compile(r"(run|plan|verdict|fingerprint)\.json|benchmarks/[^/]+/(results\.json|samples\.jsonl)")
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from evalhub_components.errors import EvalHubError, NotFound
-from evalhub_components.evidence import checksums
+from evalhub_components.evidence.reading import checksums
+from evalhub_components.evidence.reading.tree import Named
+from evalhub_components.evidence.reading.untrusted_json import NotEvidence
 from evalhub_components.evidence.reference import is_tag
 from evalhub_components.evidence.store import Store
-from evalhub_components.evidence.tree import Named
-from evalhub_components.evidence.untrusted_json import NotEvidence
 from evalhub_components.evidence.verification.contents import Contents
 from evalhub_components.evidence.verification.outcome import Check, of_errors
 

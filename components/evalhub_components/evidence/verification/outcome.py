@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from evalhub_components.errors import ExitStatus, Tampered
-from evalhub_components.evidence.untrusted_json import NotEvidence
+from evalhub_components.evidence.reading.untrusted_json import NotEvidence
 
 State = Literal["ok", "failed", "could not check", "not checked", "note"]
 """`not checked`: nobody asked, or what failed before leaves nothing to check; `note`: good to know, decides nothing."""

@@ -10,8 +10,8 @@ from typing import Any
 
 from evalhub_components import run_directory
 from evalhub_components.errors import EvalHubError
-from evalhub_components.evidence import untrusted_json
-from evalhub_components.evidence.untrusted_json import NotEvidence
+from evalhub_components.evidence.reading import untrusted_json
+from evalhub_components.evidence.reading.untrusted_json import NotEvidence
 from evalhub_components.evidence.verification.contents import Contents
 from evalhub_components.evidence.verification.outcome import Check, of_errors
 from evalhub_components.run_directory import LoadedRun

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from evalhub_components.errors import EvalHubError, ExitStatus
-from evalhub_components.evidence import tree
+from evalhub_components.evidence.reading import tree
+from evalhub_components.evidence.reading.tree import Named
 from evalhub_components.evidence.store import Store
-from evalhub_components.evidence.tree import Named
 from evalhub_components.evidence.verification import authorship, circumstances, contents, integrity, recomputation
 from evalhub_components.evidence.verification.circumstances import MlflowTags
 from evalhub_components.evidence.verification.contents import Contents
@@ -21,7 +21,7 @@ from evalhub_components.evidence.verification.outcome import Check, Verification
 from evalhub_components.evidence.verification.recomputation import Recomputed
 
 if TYPE_CHECKING:
-    from evalhub_components.evidence.keys import PublicKey
+    from evalhub_components.evidence.signing.keys import PublicKey
 
 _NOTHING = "Nothing is known of this evidence."
 

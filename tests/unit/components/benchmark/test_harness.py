@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from evalhub_components import canonical
-from evalhub_components.evidence.kept_files import check_unique, kept_files
+from evalhub_components.evidence.building.kept_files import check_unique, kept_files
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="Linux keeps these promises, other systems cannot")
 
@@ -286,8 +286,13 @@ def test_links_and_pipes_are_dropped(endings: Any) -> None:
         (["evil\nname", "well"], "'raw/evil\\nname': cannot be kept as evidence: its name has control", ["well"]),
         (["evil\xff", "well"], "'raw/evil\\udcff': cannot be kept as evidence: its name has control", ["well"]),
         (["../Task.json", "well"], "Task.json: cannot be kept as evidence beside task.json: they are one", ["well"]),
+        (
+            ["d/" * 60 + "x", "d/" * 61 + "x"],
+            f"raw/{'d/' * 61}x: cannot be kept as evidence: its path is too long",
+            [*("d/" * depth + "d" for depth in range(61)), "d/" * 60 + "x"],
+        ),
     ],
-    ids=["case", "folder case", "control character", "no UTF-8", "a document of the harness"],
+    ids=["case", "folder case", "control character", "no UTF-8", "a document of the harness", "too deep"],
 )
 def test_a_file_name_that_evidence_cannot_bear_fails_its_benchmark_alone(
     step: Any, a_task: Any, names: list[str], reason: str, kept: list[str]

@@ -16,7 +16,9 @@ import pytest
 
 from evalhub_components import atomic
 from evalhub_components.errors import EvalHubError
-from evalhub_components.evidence import artifact, keys
+from evalhub_components.evidence.building import artifact
+from evalhub_components.evidence.signing import keys
+from evalhub_components.evidence.vocabulary import ARTIFACT_TYPE
 from evalhub_components.run_directory import load
 from evalhub_components.schema.exports import Exports, Subject
 
@@ -78,7 +80,7 @@ def test_manifests_are_the_run_and_then_a_benchmark_each_with_layers_by_path(
     path = write_run(tmp_path / "run")
     digest = build(path).digest
     index = document(path, digest)
-    assert index["artifactType"] == artifact.ARTIFACT_TYPE
+    assert index["artifactType"] == ARTIFACT_TYPE
     own, *benchmarks = manifests(path, digest)
     assert "verdict.json" in [layer["annotations"][TITLE] for layer in own["layers"]]
     assert document(path, own["config"]["digest"])["verdict"]["verdict"] == "pass"
@@ -97,7 +99,7 @@ def test_manifests_are_the_run_and_then_a_benchmark_each_with_layers_by_path(
     for manifest in (own, *benchmarks):
         titles = [layer["annotations"][TITLE].encode() for layer in manifest["layers"]]
         assert titles == sorted(titles)
-        assert manifest["artifactType"] == artifact.ARTIFACT_TYPE
+        assert manifest["artifactType"] == ARTIFACT_TYPE
         assert manifest["annotations"]["org.opencontainers.image.created"] == "2026-01-02T03:04:02Z"
 
 
@@ -131,7 +133,7 @@ def test_sha256sums_holds_for_what_the_layers_unpack_to(tmp_path: Path, write_ru
 BUILD = """
 import sys
 from pathlib import Path
-from evalhub_components.evidence import artifact
+from evalhub_components.evidence.building import artifact
 from evalhub_components.run_directory import load
 run = load(Path(sys.argv[1]))
 print(artifact.build(run, run.judge()).digest)
@@ -170,7 +172,7 @@ def test_the_same_run_gives_the_same_digest_wherever_and_by_whomever(
 BUILD_AS_SOMEBODY_ELSE = """
 import os, sys
 from pathlib import Path
-from evalhub_components.evidence import artifact
+from evalhub_components.evidence.building import artifact
 from evalhub_components.run_directory import load
 run = load(Path(sys.argv[1]))
 first = artifact.build(run, run.judge()).digest  # imports what only root may be able to read

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from evalhub_components.errors import EvalHubError
-from evalhub_components.evidence import docker_config
-from evalhub_components.evidence.docker_config import Login
+from evalhub_components.evidence.registry import docker_config
+from evalhub_components.evidence.registry.docker_config import Login
 
 HOST = "registry.example:5000"
 

@@ -16,7 +16,7 @@ from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 from referencing import Registry, Resource
 
 from evalhub_components import canonical
-from evalhub_components.evidence.eval_card import eval_card
+from evalhub_components.evidence.building.eval_card import eval_card
 from evalhub_components.run_directory import load
 
 SCHEMAS = Path(__file__).parent / "schemas"
@@ -386,7 +386,7 @@ PRINT = """
 import sys
 from pathlib import Path
 from evalhub_components import canonical
-from evalhub_components.evidence.eval_card import eval_card
+from evalhub_components.evidence.building.eval_card import eval_card
 from evalhub_components.run_directory import load
 run = load(Path(sys.argv[1]))
 sys.stdout.buffer.write(canonical.dumps(eval_card(run, run.judge())))

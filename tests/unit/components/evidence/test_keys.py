@@ -20,8 +20,8 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from evalhub_components.errors import EvalHubError, MissingExtra
-from evalhub_components.evidence import keys
-from evalhub_components.evidence.keys import PublicKey, SigningKey
+from evalhub_components.evidence.signing import keys
+from evalhub_components.evidence.signing.keys import PublicKey, SigningKey
 
 KINDS = ("ecdsa-p256", "ed25519")
 P256 = ec.derive_private_key(0xC9AFA9D845BA75166B5C215767B1D6934E50C3DB36E89B127B8A622B120F6721, ec.SECP256R1())

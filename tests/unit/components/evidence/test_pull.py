@@ -15,13 +15,15 @@ import pytest
 
 from evalhub_components import atomic
 from evalhub_components.errors import EvalHubError, NotFound, Tampered
-from evalhub_components.evidence import artifact, keys, pull, tree
+from evalhub_components.evidence.building import artifact
 from evalhub_components.evidence.layout import Layout
+from evalhub_components.evidence.reading import pull, tree
+from evalhub_components.evidence.reading.summary import summarise
+from evalhub_components.evidence.reading.tree import Named
+from evalhub_components.evidence.reading.untrusted_json import NotEvidence
+from evalhub_components.evidence.signing import keys
 from evalhub_components.evidence.store import Store
-from evalhub_components.evidence.summary import summarise
 from evalhub_components.evidence.together import outcomes
-from evalhub_components.evidence.tree import Named
-from evalhub_components.evidence.untrusted_json import NotEvidence
 from evalhub_components.evidence.verification.verifier import Expected, verify
 from evalhub_components.run_directory import load
 

@@ -14,9 +14,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from evalhub_components.errors import EvalHubError, NotFound
-from evalhub_components.evidence import keys, signatures
-from evalhub_components.evidence.keys import PublicKey, SigningKey
 from evalhub_components.evidence.layout import Layout, LayoutWriter
+from evalhub_components.evidence.signing import keys, signatures
+from evalhub_components.evidence.signing.keys import PublicKey, SigningKey
 from evalhub_components.evidence.store import Descriptor, checked
 
 # olot declares its models in a way that pydantic is going to drop

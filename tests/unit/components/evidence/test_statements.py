@@ -10,7 +10,7 @@ import jsonschema
 import pytest
 
 from evalhub_components import canonical
-from evalhub_components.evidence import statements
+from evalhub_components.evidence.signing import statements
 from evalhub_components.run_directory import load
 from evalhub_components.schema.plan import EvaluationPlan
 

@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import io
 import json
+import shutil
 import tarfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -17,12 +18,13 @@ import pytest
 
 from evalhub_components import atomic
 from evalhub_components.errors import EvalHubError, NotFound
-from evalhub_components.evidence import artifact
+from evalhub_components.evidence.building import artifact
 from evalhub_components.evidence.layout import Layout
-from evalhub_components.evidence.tree import Named
+from evalhub_components.evidence.reading.tree import Named
 from evalhub_components.evidence.verification import contents
 from evalhub_components.evidence.verification.outcome import Verification
 from evalhub_components.evidence.verification.verifier import Expected, verify
+from evalhub_components.evidence.vocabulary import BUNDLE_TYPE, INDEX_TYPE
 from evalhub_components.run_directory import load
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:olot")
@@ -63,7 +65,7 @@ class Forger:
         layers = self.parts[part]["layers"]
         found = [layer for layer in layers if layer["annotations"][TITLE] == title]
         if not found:
-            media_type = artifact.BUNDLE_TYPE if annotations else "text/plain"
+            media_type = BUNDLE_TYPE if annotations else "text/plain"
             found = [{"mediaType": media_type, "annotations": {TITLE: title, **annotations}}]
             layers += found
         found[0].update(self.add(content))
@@ -85,7 +87,7 @@ class Forger:
             layer["annotations"][TITLE]: layer["digest"].removeprefix("sha256:")
             for part in self.parts
             for layer in part["layers"]
-            if layer["mediaType"] != artifact.BUNDLE_TYPE
+            if layer["mediaType"] != BUNDLE_TYPE
         }
         plain.pop("SHA256SUMS", None)
         lines = [f"{digest}  {title}\n" for title, digest in sorted({**plain, **(files or {})}.items())]
@@ -138,6 +140,18 @@ def test_a_forger_who_changes_nothing_is_not_noticed(forger: Forger) -> None:
     assert any("anybody can make evidence" in statement for statement in done.statements)
 
 
+def test_a_benchmark_that_left_an_empty_folder_leaves_evidence_that_verifies(
+    tmp_path: Path, write_run: Callable[..., Path]
+) -> None:
+    path = write_run(tmp_path / "run", benchmarks=("arc", "mmlu"))
+    folder = next((path / "benchmarks").glob("*arc*"))
+    shutil.rmtree(folder)
+    (folder / "raw").mkdir(parents=True)
+    (folder / ".results.json.x.part").write_text("{")
+    done = build(path).verify()
+    assert (done.exit_status, failed(done), done.verdict) == (0, [], "error")
+
+
 def test_every_check_is_there_once_and_in_order(forger: Forger) -> None:
     integrity = ["pinned", "manifests", "tag", "blobs", "checksums"]
     content = ["signature", "attestations", "verdict", "pass", "model", "age", "mlflow"]
@@ -157,7 +171,7 @@ DIGEST = f"sha256:{'0' * 64}"
         (lambda f: f.index.update(manifests={}), "manifests: must be a list"),
         (lambda f: f.index.update(manifests=[1]), "manifests[0]: is no descriptor"),
         (lambda f: f.index.update(manifests=f.index["manifests"][:1] * 2), "lists a manifest twice"),
-        (lambda f: f.index["manifests"][1].update(mediaType=artifact.INDEX_TYPE), "which is no manifest"),
+        (lambda f: f.index["manifests"][1].update(mediaType=INDEX_TYPE), "which is no manifest"),
         (lambda f: f.index.update(layers=[]), "is an index and a manifest at once"),
         (lambda f: f.index.update(annotations={"a": 1}), "annotations: must be texts"),
         (lambda f: f.index.update(annotations=[1]), "annotations: must be texts"),
@@ -210,7 +224,7 @@ def test_an_index_that_is_no_document_fails(forger: Forger, content: bytes, said
 
 def test_an_index_that_lists_itself_is_not_followed(forger: Forger) -> None:
     digest = forger.digest()
-    forger.index["manifests"].append({"mediaType": artifact.INDEX_TYPE, "digest": digest, "size": 1})
+    forger.index["manifests"].append({"mediaType": INDEX_TYPE, "digest": digest, "size": 1})
     done = forger.verify()
     assert failed(done) == ["manifests"]
     assert f"lists {digest}, which is no manifest" in detail(done, "manifests")

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from evalhub_components.evidence.untrusted_json import NotEvidence
-from evalhub_components.file_names import refusals
+from evalhub_components.evidence.reading.untrusted_json import NotEvidence
+from evalhub_components.file_names import is_short, refusals
 
-_PATH_BYTES = 4096
-_NAME_BYTES = 255
-_DEPTH = 64
 _FOLDERS = 100_000
 
 
@@ -39,10 +36,7 @@ def check_titles(titles: Iterable[str]) -> None:
 
 
 def _check_path(title: str) -> None:
-    # half characters have no bytes; they are refused with the other characters
-    size = len(title.encode(errors="replace"))
-    parts = title.split("/") if size <= _PATH_BYTES else []
-    if not parts or len(parts) > _DEPTH or any(len(part.encode(errors="replace")) > _NAME_BYTES for part in parts):
+    if not is_short(title):
         raise NotEvidence(f"{title[:100]!r}: is too long for the path of a file")
-    if any(part in ("", ".", "..") for part in parts):
+    if any(part in ("", ".", "..") for part in title.split("/")):
         raise NotEvidence(f"{title[:100]!r}: is no path of a file inside the run (it must lead nowhere else)")

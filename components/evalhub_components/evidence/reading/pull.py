@@ -13,17 +13,19 @@ from pathlib import Path
 from typing import BinaryIO
 
 from evalhub_components.errors import EvalHubError, NotFound
-from evalhub_components.evidence import checksums, layout, signatures, tree, untrusted_json
-from evalhub_components.evidence.artifact import MANIFEST_TYPE
-from evalhub_components.evidence.attachments import at
+from evalhub_components.evidence import layout
 from evalhub_components.evidence.layout import LayoutWriter, TaggedManifest
+from evalhub_components.evidence.reading import checksums, tree, untrusted_json
+from evalhub_components.evidence.reading.attachments import at
+from evalhub_components.evidence.reading.titles import check_titles
+from evalhub_components.evidence.reading.tree import Named, Tree
+from evalhub_components.evidence.reading.unpacking import unpack
+from evalhub_components.evidence.reading.untrusted_json import NotEvidence
 from evalhub_components.evidence.reference import is_tag
+from evalhub_components.evidence.signing import signatures
 from evalhub_components.evidence.store import Descriptor, Store
-from evalhub_components.evidence.titles import check_titles
 from evalhub_components.evidence.together import results
-from evalhub_components.evidence.tree import Named, Tree
-from evalhub_components.evidence.unpacking import unpack
-from evalhub_components.evidence.untrusted_json import NotEvidence
+from evalhub_components.evidence.vocabulary import MANIFEST_TYPE
 
 _RUN_ID = "io.github.eval-hub.run_id"
 _ATTACHED_TYPES = (MANIFEST_TYPE, "application/vnd.docker.distribution.manifest.v2+json")

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple, TypeVar
 
 from evalhub_components.errors import EvalHubError
 from evalhub_components.evidence.layout import Blob, Layout
-from evalhub_components.evidence.registry import Registry
-from evalhub_components.evidence.registry_client import WORKERS
+from evalhub_components.evidence.registry.client import WORKERS
+from evalhub_components.evidence.registry.registry import Registry
 from evalhub_components.evidence.store import Descriptor
 
 T = TypeVar("T")

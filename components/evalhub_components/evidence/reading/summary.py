@@ -7,15 +7,16 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from evalhub_components.errors import NotFound
-from evalhub_components.evidence import signatures, tree
-from evalhub_components.evidence.attachments import at
+from evalhub_components.evidence.reading import tree
+from evalhub_components.evidence.reading.attachments import at
+from evalhub_components.evidence.reading.tree import Named
+from evalhub_components.evidence.reading.untrusted_json import NotEvidence
+from evalhub_components.evidence.signing import signatures
 from evalhub_components.evidence.store import Store
 from evalhub_components.evidence.together import results
-from evalhub_components.evidence.tree import Named
-from evalhub_components.evidence.untrusted_json import NotEvidence
 
 if TYPE_CHECKING:
-    from evalhub_components.evidence.keys import PublicKey
+    from evalhub_components.evidence.signing.keys import PublicKey
 
 _CREATED = "org.opencontainers.image.created"
 

@@ -11,7 +11,7 @@ from typing import TypeVar
 import tenacity
 
 from evalhub_components.errors import EvalHubError
-from evalhub_components.evidence.registry_errors import Passing
+from evalhub_components.evidence.registry.errors import Passing
 
 T = TypeVar("T")
 LONGEST_WAIT = 60.0

@@ -17,8 +17,8 @@ import oras.auth.base
 from oras.auth.utils import get_basic_auth
 
 from evalhub_components.errors import EvalHubError
-from evalhub_components.evidence.docker_config import Login
-from evalhub_components.evidence.registry_errors import Answer, Said
+from evalhub_components.evidence.registry.docker_config import Login
+from evalhub_components.evidence.registry.errors import Answer, Said
 
 _CLIENT = "evalhub-kfp"
 _LONGEST_TOKEN = 2**16

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from evalhub_components.evidence.titles import check_titles
-from evalhub_components.evidence.tree import MAX_FILES
-from evalhub_components.evidence.untrusted_json import NotEvidence
+from evalhub_components.evidence.reading.titles import check_titles
+from evalhub_components.evidence.reading.tree import MAX_FILES
+from evalhub_components.evidence.reading.untrusted_json import NotEvidence
 
 TITLE = "SHA256SUMS"
 MAX_BYTES = 64 * 2**20

@@ -7,14 +7,20 @@ from dataclasses import dataclass
 from typing import Any
 
 from evalhub_components.errors import NotFound, Tampered
-from evalhub_components.evidence import artifact, untrusted_json
+from evalhub_components.evidence.reading import untrusted_json
+from evalhub_components.evidence.reading.untrusted_json import NotEvidence
 from evalhub_components.evidence.store import MAX_MANIFEST_BYTES, Descriptor, Store, is_digest
 from evalhub_components.evidence.together import results
-from evalhub_components.evidence.untrusted_json import NotEvidence
-
-TITLE = "org.opencontainers.image.title"
-UNPACK = "io.deis.oras.content.unpack"
-UNPACKED_DIGEST = "io.deis.oras.content.digest"
+from evalhub_components.evidence.vocabulary import (
+    ARTIFACT_TYPE,
+    BUNDLE_TYPE,
+    CONFIG_TYPE,
+    INDEX_TYPE,
+    MANIFEST_TYPE,
+    TITLE,
+    UNPACK,
+    UNPACKED_DIGEST,
+)
 
 # far above what the largest collection leaves, and what a hostile registry can make us hold, read or write
 MAX_MANIFESTS = 5_000
@@ -117,7 +123,7 @@ def read_index(store: Store, digest: str) -> Index:
     """
     content = store.manifest(digest)
     where = f"{store.place}@{digest}"
-    document = _document(content, where, artifact.INDEX_TYPE)
+    document = _document(content, where, INDEX_TYPE)
     if "config" in document or "layers" in document:
         raise NotEvidence(f"{where}: is an index and a manifest at once")
     entries = tuple(
@@ -125,13 +131,13 @@ def read_index(store: Store, digest: str) -> Index:
         for n, value in enumerate(_list(document, "manifests", where, MAX_MANIFESTS))
     )
     for entry in entries:
-        if entry.media_type != artifact.MANIFEST_TYPE:
+        if entry.media_type != MANIFEST_TYPE:
             raise NotEvidence(f"{where}: lists {entry.digest}, which is no manifest but {entry.media_type[:100]!r}")
     if len({entry.digest for entry in entries}) < len(entries):
         raise NotEvidence(f"{where}: lists a manifest twice")
     if sum(entry.size for entry in entries) > _MAX_TREE_BYTES:
         raise NotEvidence(f"{where}: its manifests are more than {_MAX_TREE_BYTES >> 20} MiB")
-    return Index(Descriptor(artifact.INDEX_TYPE, digest, len(content)), entries, _annotations(document, where))
+    return Index(Descriptor(INDEX_TYPE, digest, len(content)), entries, _annotations(document, where))
 
 
 def read_part(store: Store, entry: Descriptor) -> Part:
@@ -146,11 +152,11 @@ def read_part(store: Store, entry: Descriptor) -> Part:
     where = f"{store.place}@{entry.digest}"
     if len(content) != entry.size:
         raise Tampered(f"{where}: is {len(content)} bytes long, and the index says {entry.size}")
-    document = _document(content, where, artifact.MANIFEST_TYPE)
+    document = _document(content, where, MANIFEST_TYPE)
     if "manifests" in document:
         raise NotEvidence(f"{where}: is an index and a manifest at once")
     config = descriptor(document.get("config"), f"{where}: config")
-    if config.media_type != artifact.CONFIG_TYPE or config.size > MAX_MANIFEST_BYTES:
+    if config.media_type != CONFIG_TYPE or config.size > MAX_MANIFEST_BYTES:
         raise NotEvidence(f"{where}: its config is no evidence.json of at most {MAX_MANIFEST_BYTES >> 20} MiB")
     layers = tuple(
         _layer(value, f"{where}: layers[{n}]") for n, value in enumerate(_list(document, "layers", where, MAX_FILES))
@@ -187,7 +193,7 @@ def check_bounds(tree: Tree) -> None:
 def _document(content: bytes, where: str, media_type: str) -> dict[str, Any]:
     document = untrusted_json.loads(content, where)
     kind = document.get("artifactType") if isinstance(document, dict) else None
-    if kind != artifact.ARTIFACT_TYPE:
+    if kind != ARTIFACT_TYPE:
         named = f"its artifactType is {kind[:100]!r}" if isinstance(kind, str) else "it has no artifactType"
         raise NotEvidence(f"{where}: is no evidence of a run ({named})")
     if document.get("schemaVersion") != 2 or document.get("mediaType", media_type) != media_type:
@@ -210,7 +216,7 @@ def _layer(value: Any, where: str) -> Layer:
         raise NotEvidence(f"{where}: has no {TITLE}")
     if UNPACK not in annotations:
         return Layer(described, title, None)
-    if annotations[UNPACK] != "true" or described.media_type != artifact.BUNDLE_TYPE or not is_digest(unpacked or ""):
+    if annotations[UNPACK] != "true" or described.media_type != BUNDLE_TYPE or not is_digest(unpacked or ""):
         raise NotEvidence(f"{where}: is to be unpacked, and is no bundle as it is made here")
     return Layer(described, title, unpacked)
 

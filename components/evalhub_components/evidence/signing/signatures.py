@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from evalhub_components import canonical
 from evalhub_components.errors import NotFound
-from evalhub_components.evidence.attachments import at, decoded, each_layer, quoted
 from evalhub_components.evidence.layout import Blob, LayoutWriter, TaggedManifest
+from evalhub_components.evidence.reading.attachments import at, decoded, each_layer, quoted
+from evalhub_components.evidence.reading.untrusted_json import NotEvidence, loads
 from evalhub_components.evidence.store import Descriptor, Store
-from evalhub_components.evidence.untrusted_json import NotEvidence, loads
 
 if TYPE_CHECKING:
     from olot.oci.oci_image_manifest import ContentDescriptor
 
-    from evalhub_components.evidence.keys import PublicKey, SigningKey
+    from evalhub_components.evidence.signing.keys import PublicKey, SigningKey
 
 SIMPLE_SIGNING_TYPE = "application/vnd.dev.cosign.simplesigning.v1+json"
 ENVELOPE_TYPE = "application/vnd.dsse.envelope.v1+json"

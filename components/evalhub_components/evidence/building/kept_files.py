@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
+from evalhub_components.atomic import files_in
 from evalhub_components.errors import EvalHubError
-from evalhub_components.evidence.bundle import KeptFile
+from evalhub_components.evidence.building.bundle import KeptFile
 from evalhub_components.file_names import refusals
 
 
@@ -18,12 +18,7 @@ def kept_files(root: Path, folder: Path) -> list[KeptFile]:
     Raises:
         EvalHubError: something there cannot be kept as it is; the message names it.
     """
-    files = [
-        kept_file(root, path)
-        for path in _walk(folder)
-        # what a killed process left half written, see atomic.writer
-        if not (path.name.startswith(".") and path.name.endswith(".part"))
-    ]
+    files = [kept_file(root, path) for path in files_in(folder)]
     return sorted(files, key=lambda file: file.title.encode())
 
 
@@ -50,13 +45,3 @@ def check_unique(titles: Sequence[str]) -> None:
     """
     for refusal in refusals(titles):
         raise EvalHubError(refusal.reason)
-
-
-def _walk(folder: Path) -> Iterator[Path]:
-    with os.scandir(folder) as scanned:
-        entries = list(scanned)
-    for entry in entries:
-        if entry.is_dir(follow_symlinks=False):
-            yield from _walk(Path(entry.path))
-        else:
-            yield Path(entry.path)

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from evalhub_components.errors import NotFound, Tampered
+from evalhub_components.evidence.reading.untrusted_json import NotEvidence, loads
 from evalhub_components.evidence.store import Store, is_digest
-from evalhub_components.evidence.untrusted_json import NotEvidence, loads
 
 _MAX_LAYERS = 100
 _MAX_BYTES = 64 * 2**20

@@ -8,13 +8,14 @@ from pathlib import Path
 from urllib.parse import urlencode
 
 from evalhub_components.errors import EvalHubError, NotFound, Tampered
-from evalhub_components.evidence import referrers
 from evalhub_components.evidence.reference import Reference, is_tag
-from evalhub_components.evidence.referrers import Referrer
-from evalhub_components.evidence.registry_errors import Answer, Passing, printable
-from evalhub_components.evidence.remote_store import DEADLINE, DIGEST_HEADER, RemoteStore, digest_of
+from evalhub_components.evidence.registry import referrers
+from evalhub_components.evidence.registry.errors import Answer, Passing, printable
+from evalhub_components.evidence.registry.referrers import Referrer
+from evalhub_components.evidence.registry.remote_store import DEADLINE, DIGEST_HEADER, RemoteStore, digest_of
+from evalhub_components.evidence.registry.transport import Body
 from evalhub_components.evidence.store import Descriptor
-from evalhub_components.evidence.transport import Body
+from evalhub_components.evidence.vocabulary import INDEX_TYPE
 
 _TRIES = 5
 
@@ -97,7 +98,7 @@ class Registry(RemoteStore):
             if wanted == present:
                 return
             try:
-                self.put_manifest(wanted, referrers.INDEX_TYPE, tag)
+                self.put_manifest(wanted, INDEX_TYPE, tag)
             except Tampered:  # another list is there already: perhaps ours is in it, perhaps not
                 continue
         raise EvalHubError(f"{self.place}:{tag}: others keep overwriting this list of referrers (push again)")

@@ -16,12 +16,12 @@ try:
 except ImportError:
     raise MissingExtra("oci", "talking to a registry") from None
 
-from evalhub_components.evidence.docker_config import Login
-from evalhub_components.evidence.patience import LONGEST_WAIT, Patience, seconds
 from evalhub_components.evidence.reference import Reference
-from evalhub_components.evidence.registry_auth import Authorization
-from evalhub_components.evidence.registry_errors import Answer, Passing, Said, Unreached, refusal
-from evalhub_components.evidence.transport import Transport, check_certificates
+from evalhub_components.evidence.registry.auth import Authorization
+from evalhub_components.evidence.registry.docker_config import Login
+from evalhub_components.evidence.registry.errors import Answer, Passing, Said, Unreached, refusal
+from evalhub_components.evidence.registry.patience import LONGEST_WAIT, Patience, seconds
+from evalhub_components.evidence.registry.transport import Transport, check_certificates
 
 T = TypeVar("T")
 WORKERS = 6

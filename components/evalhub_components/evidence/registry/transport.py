@@ -16,8 +16,8 @@ import urllib3.exceptions
 
 import evalhub_components
 from evalhub_components.errors import EvalHubError
-from evalhub_components.evidence.patience import Patience
-from evalhub_components.evidence.registry_errors import Answer, TooLong, unreachable
+from evalhub_components.evidence.registry.errors import Answer, TooLong, unreachable
+from evalhub_components.evidence.registry.patience import Patience
 
 _CONNECT_SECONDS = 10.0
 _READ_SECONDS = 60.0

@@ -10,8 +10,8 @@ from typing import Any
 from evalhub_components import canonical
 from evalhub_components.errors import EvalHubError
 from evalhub_components.evidence.store import Descriptor, is_digest
+from evalhub_components.evidence.vocabulary import INDEX_TYPE
 
-INDEX_TYPE = "application/vnd.oci.image.index.v1+json"
 _MOST = 10_000
 
 

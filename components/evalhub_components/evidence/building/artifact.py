@@ -6,46 +6,30 @@ the path or the locale of the publishing step enters them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from evalhub_components import canonical
 from evalhub_components.errors import EvalHubError
 from evalhub_components.evidence import layout
-from evalhub_components.evidence.bundle import Bundle, KeptFile
-from evalhub_components.evidence.description import Description
-from evalhub_components.evidence.kept_files import check_unique, kept_file, kept_files
+from evalhub_components.evidence.building import manifests
+from evalhub_components.evidence.building.bundle import Bundle, KeptFile
+from evalhub_components.evidence.building.description import Description
+from evalhub_components.evidence.building.kept_files import check_unique, kept_file, kept_files
 from evalhub_components.evidence.layout import Blob, LayoutWriter, TaggedManifest
 from evalhub_components.records import report
 from evalhub_components.run_directory import LoadedRun
-from evalhub_components.schema.exports import Subject
 from evalhub_components.schema.plan import BenchmarkTask
 from evalhub_components.schema.verdict import BenchmarkTest, Verdict
 
 if TYPE_CHECKING:
     from olot.oci.oci_image_manifest import ContentDescriptor
 
-    from evalhub_components.evidence.keys import SigningKey
+    from evalhub_components.evidence.signing.keys import SigningKey
 
-ARTIFACT_TYPE = "application/vnd.evalhub.evidence.v1"
-CONFIG_TYPE = "application/vnd.evalhub.evidence.config.v1+json"
-MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
-INDEX_TYPE = "application/vnd.oci.image.index.v1+json"
-BUNDLE_TYPE = "application/vnd.oci.image.layer.v1.tar+gzip"
 RUN_FILES = ("environment.json", "eval-card.json", "fingerprint.json", "plan.json", "run.json", "verdict.json")
 BUNDLE_ABOVE = 256
-
-_TITLE = "org.opencontainers.image.title"
-# a table of our own: the standard library's depends on the machine's files
-_MEDIA_TYPES = {
-    ".json": "application/json",
-    ".jsonl": "application/x-ndjson",
-    ".md": "text/markdown",
-    ".txt": "text/plain",
-    ".html": "text/html",
-}
 
 
 @dataclass(frozen=True)
@@ -101,14 +85,15 @@ class _Builder:
             if files.get(index)
         ]
         own = self._run_manifest()
-        index = self._index(own, benchmarks)
+        subject, annotations, tags = run.record.subject, self._says.annotations(), self._says.tags()
+        index = manifests.index(self._writer, [own, *benchmarks], annotations, tags, subject)
         signed = self._signed(index, key, repository) if key else []
-        manifests = (index, own, *benchmarks, *signed)
-        self._writer.commit(manifests)
-        return Evidence(index.blob.digest, manifests)
+        written = (index, own, *benchmarks, *signed)
+        self._writer.commit(written)
+        return Evidence(index.blob.digest, written)
 
     def _signed(self, index: TaggedManifest, key: SigningKey, repository: str) -> list[TaggedManifest]:
-        from evalhub_components.evidence import signatures, statements
+        from evalhub_components.evidence.signing import signatures, statements
 
         facts = statements.Facts(self._run, self._verdict, index.blob.digest, self._sums)
         said = [statements.test_result(facts), statements.provenance(facts)]
@@ -119,8 +104,8 @@ class _Builder:
 
     def _benchmark(self, task: BenchmarkTask, test: BenchmarkTest, files: Sequence[KeptFile]) -> TaggedManifest:
         config, annotations = self._says.benchmark_config(task, test), self._says.benchmark_annotations(task)
-        blob = self._manifest(config, self._layers(files), annotations)
-        return _tagged(MANIFEST_TYPE, blob, *self._says.benchmark_tags(task))
+        tags = self._says.benchmark_tags(task)
+        return manifests.manifest(self._writer, config, self._layers(files), annotations, tags)
 
     def _run_manifest(self) -> TaggedManifest:
         run, verdict = self._run, self._verdict
@@ -130,43 +115,7 @@ class _Builder:
         layers.append(self._text_layer("report.md", report.render(run, verdict)))
         sums = "".join(_sum_line(title, self._sums[title]) for title in sorted(self._sums, key=str.encode))
         layers.append(self._text_layer("SHA256SUMS", sums))
-        blob = self._manifest(self._says.config(), layers, self._says.annotations())
-        return _tagged(MANIFEST_TYPE, blob)
-
-    def _index(self, own: TaggedManifest, benchmarks: Sequence[TaggedManifest]) -> TaggedManifest:
-        from olot.oci.oci_image_index import Manifest, create_oci_image_index
-
-        entries = [
-            Manifest(
-                mediaType=manifest.media_type,
-                size=manifest.blob.size,
-                digest=manifest.blob.digest,
-                urls=None,
-                data=None,
-                artifactType=None,
-            )
-            for manifest in (own, *benchmarks)
-        ]
-        index = create_oci_image_index(
-            artifactType=ARTIFACT_TYPE,
-            subject=_subject(self._run.record.subject),
-            manifests=entries,
-            annotations=self._says.annotations(),
-        )
-        return _tagged(INDEX_TYPE, self._writer.add_model(index), *self._says.tags())
-
-    def _manifest(
-        self, config: Mapping[str, Any], layers: Sequence[ContentDescriptor], annotations: Mapping[str, str]
-    ) -> Blob:
-        from olot.oci.oci_image_manifest import create_oci_image_manifest
-
-        manifest = create_oci_image_manifest(
-            artifactType=ARTIFACT_TYPE,
-            config=_descriptor(CONFIG_TYPE, self._writer.add([canonical.dumps(config)]), {}),
-            layers=sorted(layers, key=lambda layer: str((layer.annotations or {})[_TITLE]).encode()),
-            annotations=dict(annotations),
-        )
-        return self._writer.add_model(manifest)
+        return manifests.manifest(self._writer, self._says.config(), layers, self._says.annotations())
 
     def _layers(self, files: Sequence[KeptFile]) -> list[ContentDescriptor]:
         """Return a layer for each file; the framework's own files become one layer when they are many."""
@@ -187,49 +136,12 @@ class _Builder:
 
     def _titled(self, title: str, blob: Blob) -> ContentDescriptor:
         self._sums[title] = blob.digest.removeprefix("sha256:")
-        media_type = _MEDIA_TYPES.get(PurePosixPath(title).suffix, "application/octet-stream")
-        return _descriptor(media_type, blob, {_TITLE: title})
+        return manifests.file_layer(title, blob)
 
     def _bundle_layer(self, bundle: Bundle) -> ContentDescriptor:
         blob = self._writer.add(bundle.chunks())
         self._sums.update(bundle.file_digests)
-        unpacking = {"io.deis.oras.content.unpack": "true", "io.deis.oras.content.digest": bundle.tar_digest}
-        return _descriptor(BUNDLE_TYPE, blob, {_TITLE: bundle.folder, **unpacking})
-
-
-def _tagged(media_type: str, blob: Blob, *tags: str) -> TaggedManifest:
-    # registries' garbage collection deletes untagged manifests, also those that only an index names
-    return TaggedManifest(media_type, blob, (*tags, f"evidence-{blob.digest.removeprefix('sha256:')}"))
-
-
-def _descriptor(media_type: str, blob: Blob, annotations: Mapping[str, str]) -> ContentDescriptor:
-    from olot.oci.oci_image_manifest import ContentDescriptor
-
-    return ContentDescriptor(
-        mediaType=media_type,
-        size=blob.size,
-        digest=blob.digest,
-        urls=None,
-        data=None,
-        artifactType=None,
-        annotations=dict(annotations) or None,
-    )
-
-
-def _subject(subject: Subject | None) -> Any:
-    """Return the descriptor of the model's manifest, of the class that olot's index wants."""
-    from olot.oci.oci_image_index import ContentDescriptor
-
-    if subject is None:
-        return None
-    return ContentDescriptor(
-        mediaType=subject.media_type,
-        size=subject.size,
-        digest=subject.digest,
-        urls=None,
-        data=None,
-        artifactType=None,
-    )
+        return manifests.bundle_layer(bundle, blob)
 
 
 def _sum_line(title: str, digest: str) -> str:

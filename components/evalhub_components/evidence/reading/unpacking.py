@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import Protocol
 
+from evalhub_components.evidence.reading.tree import MAX_FILES, Layer
+from evalhub_components.evidence.reading.unbundling import members
+from evalhub_components.evidence.reading.untrusted_json import NotEvidence
 from evalhub_components.evidence.store import Store
-from evalhub_components.evidence.tree import MAX_FILES, Layer
-from evalhub_components.evidence.unbundling import members
-from evalhub_components.evidence.untrusted_json import NotEvidence
 
 
 class Sink(Protocol):

@@ -8,8 +8,8 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from evalhub_components.evidence.tree import Layer
-from evalhub_components.evidence.untrusted_json import NotEvidence
+from evalhub_components.evidence.reading.tree import Layer
+from evalhub_components.evidence.reading.untrusted_json import NotEvidence
 
 _BLOCK = 512
 _PIECE = 2**20

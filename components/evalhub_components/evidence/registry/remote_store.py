@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from evalhub_components.errors import EvalHubError, NotFound, Tampered
-from evalhub_components.evidence import docker_config, referrers
 from evalhub_components.evidence.reference import Reference, is_tag
-from evalhub_components.evidence.referrers import Referrer
-from evalhub_components.evidence.registry_client import RegistryClient
-from evalhub_components.evidence.registry_errors import Answer, Passing, TooLong, printable
+from evalhub_components.evidence.registry import docker_config, referrers
+from evalhub_components.evidence.registry.client import RegistryClient
+from evalhub_components.evidence.registry.errors import Answer, Passing, TooLong, printable
+from evalhub_components.evidence.registry.referrers import Referrer
 from evalhub_components.evidence.store import MAX_MANIFEST_BYTES, Descriptor, check_digest, checked, is_digest
+from evalhub_components.evidence.vocabulary import INDEX_TYPE, MANIFEST_TYPE
 
 DEADLINE = 300.0
 """Seconds for which a request that keeps failing is tried again."""
@@ -24,8 +25,8 @@ DIGEST_HEADER = "Docker-Content-Digest"
 
 _MANIFEST_TYPES = ", ".join(
     [
-        "application/vnd.oci.image.index.v1+json",
-        "application/vnd.oci.image.manifest.v1+json",
+        INDEX_TYPE,
+        MANIFEST_TYPE,
         "application/vnd.docker.distribution.manifest.list.v2+json",
         "application/vnd.docker.distribution.manifest.v2+json",
     ]

@@ -1,0 +1,1 @@
+"""A judged run written as an OCI artifact."""

@@ -1,0 +1,1 @@
+"""Evidence that somebody else made: read in bounds, and believed in nothing."""

@@ -1,0 +1,1 @@
+"""A repository of a registry: logged in to, read from and written to."""
