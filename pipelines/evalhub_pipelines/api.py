@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from evalhub_components.errors import EvalHubError, MissingExtra
 from evalhub_components.schema.evaluation import EvaluationConfig
@@ -16,9 +15,7 @@ from evalhub_components.schema.verdict import Verdict
 from evalhub_pipelines import evaluation, judgement, local
 from evalhub_pipelines.catalog import Catalog
 from evalhub_pipelines.processes import Listener
-
-if TYPE_CHECKING:
-    from evalhub_components.evidence.verification.outcome import Verification
+from evalhub_pipelines.verification import verify as verify
 
 
 @dataclass(frozen=True)
@@ -166,49 +163,6 @@ def judge(
     """
     other = plan(config, catalog=catalog) if config is not None else None
     return judgement.judge(Path(directory), other)
-
-
-def verify(
-    evidence: str | Path,
-    *,
-    key: Path | str | None = None,
-    model_digest: str | None = None,
-    max_age: int | None = None,
-    require_pass: bool = False,
-    mlflow_uri: str | None = None,
-    registry_secret: str | None = None,
-    ca: Path | None = None,
-) -> Verification:
-    """Check that evidence is whole, signed, and comes to the verdict that it tells.
-
-    Args:
-        evidence: a layout's folder or a run directory, with `@sha256:...` behind it or not; or a reference such as
-            `registry.example/team/evals:nightly@sha256:...`, with `http://` in front for plain HTTP.
-        key: file with the public key of the signer; without one nobody vouches for the evidence.
-        model_digest: of the model that the evidence is to be about.
-        max_age: seconds since the results were complete.
-        require_pass: a verdict other than pass fails.
-        mlflow_uri: tracking server whose run is to name this evidence.
-        registry_secret: name of the secret with `.dockerconfigjson`; by default Docker's own configuration is used.
-        ca: file with the certificates that the registry's is checked with.
-
-    Returns:
-        Every check with its state and what was found, and `exit_status`: 0 all hold, 1 one failed, 2 one could not be
-        made.
-
-    Raises:
-        EvalHubError: there is nothing to look at: no such folder, no reference, no key in the file.
-        MissingExtra: the OCI libraries are not installed.
-    """
-    from evalhub_components.evidence.signing.keys import PublicKey
-    from evalhub_components.evidence.verification.verifier import Expected, verify
-    from evalhub_components.records import tracking
-    from evalhub_pipelines import evidence_store
-
-    signer = PublicKey.load(Path(key)) if key is not None else None
-    tags = partial(tracking.tags_of, mlflow_uri) if mlflow_uri else None
-    found = evidence_store.opened(str(evidence), registry_secret=registry_secret, ca=ca)
-    return verify(found.store, found.named, Expected(signer, model_digest, max_age, require_pass, tags))
 
 
 def compile(

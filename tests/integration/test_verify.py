@@ -174,8 +174,9 @@ def test_evidence_in_a_registry_verifies_by_tag_and_by_digest(
     place = f"{plain_registry.host}/{REPOSITORY}"
     done = cli("verify", f"{pushed}:{tag(signed)}", "--key", signed.public_key, "--format", "json")
     assert (done.status, done.json["digest"]) == (0, signed.digest)
-    assert done.json["reference"] == f"{place}:{tag(signed)}@{signed.digest}"
-    assert done.json["pinned"] == f"{place}@{signed.digest}"
+    assert done.json["reference"] == f"http://{place}:{tag(signed)}@{signed.digest}"
+    assert done.json["pinned"] == f"http://{place}@{signed.digest}"
+    assert verify(done.json["reference"]).status == 0
     states = {each["check"]: each["state"] for each in done.json["checks"]}
     assert states["pinned"] == "note"
     assert {states[name] for name in ("manifests", "tag", "blobs", "checksums", "signature", "attestations")} == {"ok"}

@@ -13,7 +13,6 @@ from evalhub_pipelines.cli import options, output
 
 if TYPE_CHECKING:
     from evalhub_components.evidence.signing.keys import PublicKey
-    from evalhub_components.evidence.verification.circumstances import MlflowTags
     from evalhub_components.evidence.verification.outcome import Verification
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -74,12 +73,18 @@ def verify(
     Exit status: 0 all checks hold, 1 a check failed, 2 something could not be checked. What is not asked for (a key, an
     age, ...) is not checked, and the last lines say what that leaves open.
     """
-    from evalhub_components.evidence.verification import verifier
-    from evalhub_pipelines import evidence_store
+    from evalhub_pipelines import verification
 
-    expected = verifier.Expected(_public_key(key_file), model_digest, max_age, require_pass, _mlflow_tags(mlflow_uri))
-    found = evidence_store.opened(evidence, registry_secret=registry_secret, ca=ca)
-    done = verifier.verify(found.store, found.named, expected)
+    done = verification.verify(
+        evidence,
+        key=key_file,
+        model_digest=model_digest,
+        max_age=max_age,
+        require_pass=require_pass,
+        mlflow_uri=mlflow_uri,
+        registry_secret=registry_secret,
+        ca=ca,
+    )
     # who reads a pipe may go early; the exit status stays that of the evidence
     with suppress(BrokenPipeError):
         if form == "table":
@@ -163,14 +168,6 @@ def _public_key(path: Path | None) -> PublicKey | None:
     from evalhub_components.evidence.signing.keys import PublicKey
 
     return PublicKey.load(path)
-
-
-def _mlflow_tags(uri: str | None) -> MlflowTags | None:
-    if uri is None:
-        return None
-    from evalhub_components.records import tracking
-
-    return lambda run_id: tracking.tags_of(uri, run_id)
 
 
 def _show_verification(done: Verification) -> None:

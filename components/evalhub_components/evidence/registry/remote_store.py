@@ -53,11 +53,8 @@ class RemoteStore:
         """
         login = docker_config.login(reference.host, reference.repository, secret)
         self.client = RegistryClient(reference, login, ca, deadline)
-
-    @property
-    def place(self) -> str:
-        """`host/repository`."""
-        return self.client.place
+        self.place = Reference(reference.host, reference.repository, plain_http=reference.plain_http).address
+        """`host/repository`, with `http://` in front when that is meant: what commands take."""
 
     def resolve(self, name: str) -> Descriptor:
         """Return the manifest that a tag or a digest names."""
