@@ -57,7 +57,7 @@ lock: $(READY) ## renew the lock of the development environment
 	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	  --all-extras --group dev --custom-compile-command "make lock" -o $(LOCK) pyproject.toml
 	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-	  --extra oci --extra data -c $(LOCK) --custom-compile-command "make lock" \
+	  --extra oci --extra data --extra report -c $(LOCK) --custom-compile-command "make lock" \
 	  -o components/requirements.txt pyproject.toml components/requirements.in
 
 clean: ## remove what was made here (caches of providers stay)

@@ -19,6 +19,7 @@ OWNERS = {
     "click": ("evalhub_pipelines.cli",),
     "filelock": ("evalhub_components.records.tracking",),
     "huggingface_hub": ("evalhub_components.test_data.huggingface",),
+    "jinja2": ("evalhub_components.records.html",),
     "kfp": (
         "evalhub_components.*.component",
         "evalhub_components.kfp_ports",

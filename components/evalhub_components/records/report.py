@@ -6,12 +6,10 @@ import json
 import shlex
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
 
-from evalhub_components import atomic
-from evalhub_components.errors import EvalHubError
+from evalhub_components.records import wording
 from evalhub_components.records.markdown import code, prose
+from evalhub_components.records.next_steps import Step, next_steps
 from evalhub_components.run_directory import LoadedRun
 from evalhub_components.schema.run import Publication
 from evalhub_components.schema.verdict import BenchmarkTest, Verdict
@@ -20,7 +18,6 @@ from evalhub_components.scoring.comparison import shown
 LIMIT = 8000
 """Characters a report has at most: MLflow cuts a longer note."""
 
-_WORDS = {"pass": "Passed", "fail": "Failed", "inconclusive": "Inconclusive", "error": "No verdict"}
 # characters of any one text of unknown length; the narrowest leaves room for a table whatever the texts are
 _WIDTHS = (240, 100, 48)
 _LISTED = 5
@@ -34,9 +31,10 @@ def render(run: LoadedRun, verdict: Verdict, publication: Publication | None = N
         publication: where the records went. Without it the report depends on the run's results alone: that is the form
             which goes into the evidence.
     """
-    environments = _environments(run)
+    environments = wording.environments(run)
+    steps = next_steps(run, verdict, local=_is_local(run, publication))
     for width in _WIDTHS:
-        head = _head(run, verdict, width)
+        head = _head(run, verdict, steps, width)
         provenance = [*_provenance(run, verdict, width), *(f"- {prose(text, width)}" for text in environments)]
         tail = [*_notes(run, width), *provenance, *_where(run, publication)]
         rows = [_row(test, width) for test in verdict.benchmarks]
@@ -48,13 +46,13 @@ def render(run: LoadedRun, verdict: Verdict, publication: Publication | None = N
     return ("\n".join([*head, *rows, *tail]) + "\n")[:LIMIT]
 
 
-def _head(run: LoadedRun, verdict: Verdict, width: int) -> list[str]:
+def _head(run: LoadedRun, verdict: Verdict, steps: Sequence[Step], width: int) -> list[str]:
     model, collection = code(run.record.model_name, width), code(verdict.collection_id, width)
     first, *others = verdict.reasons or ["no reason was given"]
     lines = [
         f"# Evaluation {code(run.record.name or run.record.run_id, width)}",
         "",
-        f"**{_WORDS[verdict.verdict]}**: {model} on collection {collection} version "
+        f"**{wording.DECISIONS[verdict.verdict]}**: {model} on collection {collection} version "
         f"{prose(verdict.collection_version, width)}: {prose(first, 2 * width)}.",
         "",
         *(f"- {prose(reason, 2 * width)}" for reason in others[:_LISTED]),
@@ -62,11 +60,13 @@ def _head(run: LoadedRun, verdict: Verdict, width: int) -> list[str]:
         *([""] if others else []),
     ]
     if verdict.limited:
-        lines += ["**Limited**: fewer examples were evaluated than the collection asks for.", ""]
+        lines += [f"**{wording.LIMITED}**", ""]
+    if steps:
+        lines += ["## What to do", "", *(_step(step, width) for step in steps), ""]
     lines += [
-        f"| overall score | {_overall(verdict)} |",
+        f"| overall score | {wording.overall(verdict)} |",
         "| --- | --- |",
-        f"| threshold | {shown(verdict.threshold)} ({_threshold_source(verdict)}), gate mode `{verdict.gate_mode}` |",
+        f"| threshold | {wording.overall_threshold(verdict)} |",
         f"| job | {verdict.state} |",
         "",
         "| # | benchmark | result | score | threshold | weight | examples | reason |",
@@ -75,49 +75,24 @@ def _head(run: LoadedRun, verdict: Verdict, width: int) -> list[str]:
     return lines
 
 
-def _overall(verdict: Verdict) -> str:
-    if verdict.score is None:
-        if verdict.score_bounds is None:
-            return "none"
-        low, high = verdict.score_bounds
-        return f"none; between {shown(low)} and {shown(high)} for any value of the missing ones"
-    text = shown(verdict.score)
-    if verdict.interval is not None:
-        low, high = verdict.interval
-        text += f", one-sided {verdict.confidence:.0%} bounds {shown(low)} and {shown(high)}"
-    else:
-        text += ", no interval (a benchmark gave no standard error)"
-    if verdict.probability is not None:
-        text += f", P(true score reaches the threshold) = {shown(verdict.probability, 3)}"
-    return text
-
-
-def _threshold_source(verdict: Verdict) -> str:
-    sources = {"job": "of this job", "collection": "of the collection", "default": "the default"}
-    return sources[verdict.threshold_source]
+def _step(step: Step, width: int) -> str:
+    return f"1. {prose(step.text, 2 * width)}" + (f" {_command(*step.command)}" if step.command else "")
 
 
 def _row(test: BenchmarkTest, width: int) -> str:
-    threshold = "-" if test.threshold is None else shown(test.threshold)
-    if test.threshold_source == "collection":
-        threshold += " (normalised)"
-    counts = [count for count in (test.num_evaluated, test.num_requested) if count is not None]
+    outcome, mark = wording.outcome(test), wording.mark(test)
+    result = f"**{outcome}**" if outcome in ("fail", "error") else outcome
     cells = [
         str(test.benchmark_index),
         code(test.benchmark_id, width),
-        _result(test),
+        f"{result}, {mark}" if mark else result,
         "-" if test.score is None else f"{shown(test.score)} {code(test.metric, width)}",
-        threshold,
+        wording.threshold(test),
         shown(test.weight),
-        " of ".join(str(count) for count in counts) or "-",
+        wording.examples(test),
         prose(test.reason, width),
     ]
     return f"| {' | '.join(cells)} |"
-
-
-def _result(test: BenchmarkTest) -> str:
-    word = "**no score**" if test.score is None else {True: "pass", False: "**fail**", None: "scored"}[test.passed]
-    return f"{word}, required" if test.required else f"{word}, advisory" if test.weight == 0 else word
 
 
 def _folded(tests: Sequence[BenchmarkTest], rows: Sequence[str], room: int) -> list[str]:
@@ -128,23 +103,16 @@ def _folded(tests: Sequence[BenchmarkTest], rows: Sequence[str], room: int) -> l
         if room < 0:
             break
         kept.add(position)
-    rest = Counter(
-        "no score" if test.score is None else {True: "pass", False: "fail", None: "scored"}[test.passed]
-        for position, test in enumerate(tests)
-        if position not in kept
-    )
+    rest = Counter(wording.outcome(test) for position, test in enumerate(tests) if position not in kept)
     counts = ", ".join(f"{count} {word}" for word, count in sorted(rest.items()))
     count = sum(rest.values())
     return [*(rows[position] for position in sorted(kept)), "", f"{count} more are in verdict.json: {counts}."]
 
 
 def _interest(test: BenchmarkTest) -> int:
-    counts = test.weight > 0 or test.required
-    if test.score is None:
-        return 0 if counts else 3
-    if test.passed is False:
-        return 1 if test.required else 2 if counts else 3
-    return 4
+    if not wording.counts(test):
+        return 3 if test.passed is not True else 4
+    return {"error": 0, "fail": 1 if test.required else 2}.get(wording.outcome(test), 4)
 
 
 def _notes(run: LoadedRun, width: int) -> list[str]:
@@ -177,38 +145,6 @@ def _provenance(run: LoadedRun, verdict: Verdict, width: int) -> list[str]:
     return lines
 
 
-def _environments(run: LoadedRun) -> list[str]:
-    """Return what the benchmarks ran on, in words."""
-    environments = Counter(_environment(folder) for folder in run.folders.values())
-    environments.pop("", None)
-    return [f"{count} benchmarks on {text}" for text, count in environments.most_common(_LISTED)]
-
-
-def _environment(folder: Path) -> str:
-    """Return the machine of one benchmark in words, empty when it did not say."""
-    try:
-        facts = atomic.read_json(folder / "environment.json")
-        hardware, python = facts.get("hardware") or {}, facts.get("python") or {}
-        accelerators = [str(item.get("name")) for item in facts.get("accelerators") or []]
-        parts = [
-            *_framework(facts),
-            f"Python {python.get('version')}",
-            str((facts.get("os") or {}).get("distribution")),
-            f"{hardware.get('cpus')} x {hardware.get('cpu')}",
-            *(f"{count} x {name}" for name, count in sorted(Counter(accelerators).items())),
-        ]
-    except (EvalHubError, AttributeError, TypeError, RecursionError):
-        return ""
-    return ", ".join(parts)
-
-
-def _framework(facts: dict[str, Any]) -> list[str]:
-    framework = facts.get("framework")
-    if isinstance(framework, dict):
-        return [f"{framework.get('name')} {framework.get('version')}"]
-    return [f"{framework} {facts.get('framework_version') or ''}".strip()] if framework else []
-
-
 def _where(run: LoadedRun, publication: Publication | None) -> list[str]:
     lines = [
         "",
@@ -218,8 +154,7 @@ def _where(run: LoadedRun, publication: Publication | None) -> list[str]:
     ]
     if publication is None:
         return [*lines, "- every file is as it was: `sha256sum -c SHA256SUMS`"]
-    # the folder of a pod is gone when somebody reads this
-    local = run.record.engine != "kfp"
+    local = _is_local(run, publication)
     if local:
         lines.append(f"- judge it again: {_command('evalhub-kfp', 'judge', str(run.path))}")
     if publication.evidence_digest:
@@ -235,9 +170,13 @@ def _where(run: LoadedRun, publication: Publication | None) -> list[str]:
     return [*lines, *(f"- **warning**: {prose(warning, 300)}" for warning in publication.warnings[:_LISTED])]
 
 
+def _is_local(run: LoadedRun, publication: Publication | None) -> bool:
+    """Return whether whoever reads this has the run directory: a pod's is gone, and evidence is read anywhere."""
+    return publication is not None and run.record.engine != "kfp"
+
+
 def _evidence(publication: Publication, local: bool) -> list[str]:
     """Return where the evidence is, who signed it and how to check both."""
-    address = publication.evidence_address or ""
     signed = f"signed with key {code(publication.evidence_key_id, 80)}" if publication.evidence_key_id else "not signed"
     lines = [f"- evidence {code(publication.evidence_digest or '', 80)}, {signed}"]
     if publication.evidence_pushed:
@@ -245,10 +184,10 @@ def _evidence(publication: Publication, local: bool) -> list[str]:
     else:
         place = code(publication.evidence_reference or "", 300) if local else "the artifact `evidence` of this task"
         lines.append(f"- it is in {place}, an OCI image layout, and was not pushed to a registry")
-    if publication.evidence_pushed or local:
-        key = ("--key", "public.key") if publication.evidence_key_id else ()
-        lines.append(f"- verify it: {_command('evalhub-kfp', 'verify', address, *key)}")
+    if verify := wording.verify_command(publication, local=local):
+        lines.append(f"- verify it: {_command(*verify)}")
     if publication.evidence_pushed:
+        address = publication.evidence_address or ""
         lines.append(f"- read it: {_command('evalhub-kfp', 'pull', address, 'evidence')}")
     return lines
 

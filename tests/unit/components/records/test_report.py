@@ -42,7 +42,7 @@ def test_every_benchmark_has_a_line_with_its_reason(tmp_path: Path, write_run: C
     assert [row.split(" | ")[1:3] for row in rows] == [
         ["`arc`", "pass"],
         ["`gsm8k`", "**fail**, required"],
-        ["`mmlu`", "**no score**"],
+        ["`mmlu`", "**error**"],
         ["`toxicity`", "pass, advisory"],
     ]
     assert "0.4 < 0.5" in rows[1]
@@ -58,8 +58,8 @@ def test_model_plan_and_environment_are_named(tmp_path: Path, write_run: Callabl
 
 
 def test_fewer_examples_than_the_collection_asks_for_is_said(tmp_path: Path, write_run: Callable[..., Path]) -> None:
-    assert "**Limited**" not in rendered(write_run(tmp_path / "all"))
-    assert "**Limited**" in rendered(write_run(tmp_path / "few", record={"num_examples": 2}))
+    assert "**Limited: " not in rendered(write_run(tmp_path / "all"))
+    assert "**Limited: " in rendered(write_run(tmp_path / "few", record={"num_examples": 2}))
 
 
 def test_publication_adds_where_to_look_and_its_absence_leaves_no_path(
@@ -157,7 +157,7 @@ def test_hostile_text_stays_text(tmp_path: Path, write_run: Callable[..., Path],
     rows = [line for line in text.splitlines() if re.match(r"\| \d", line)]
     assert all(len(re.findall(r"(?<!\\)\|", row)) == 9 for row in rows)
     headings = [line for line in text.splitlines() if line.startswith("#")]
-    assert [heading.split()[0] for heading in headings] == ["#", "##", "##"]
+    assert [heading.split()[0] for heading in headings] == ["#", "##", "##", "##"]
     assert "<script>alert(1)</script>" in html.unescape(text)
 
 
