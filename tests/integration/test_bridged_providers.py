@@ -8,15 +8,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from pipeline_interpreter import Interpreter
 
 from evalhub_components.schema.verdict import Verdict
 from evalhub_pipelines import compiler
 from evalhub_pipelines.catalog import Catalog
 from evalhub_pipelines.demo_model import DemoModelSettings, running
 from evalhub_pipelines.evaluation import of
-
-sys.path.insert(0, str(Path(__file__).parent))
-from pipeline_interpreter import Interpreter
 
 # what EvalHub's own SDK does on the wire, in a few lines
 ADAPTER = """\

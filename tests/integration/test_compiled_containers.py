@@ -14,6 +14,11 @@ from typing import Any
 
 import pytest
 import yaml
+from container_engine import Engine, base_image, built_images, engine, missing
+from executors import Containers
+from pipeline_interpreter import Interpreter
+from registries import RunningRegistry, plain_registry
+from test_images import mlflow_server
 
 from evalhub_components.evidence.signing import keys
 from evalhub_components.schema.verdict import Verdict
@@ -21,13 +26,6 @@ from evalhub_pipelines import compiler
 from evalhub_pipelines.catalog import Catalog
 from evalhub_pipelines.demo_model import DemoModelServer, DemoModelSettings, running
 from evalhub_pipelines.evaluation import of
-
-sys.path.insert(0, str(Path(__file__).parent))
-from container_engine import Engine, base_image, built_images, engine, missing
-from executors import Containers
-from pipeline_interpreter import Interpreter
-from registries import RunningRegistry, plain_registry
-from test_images import mlflow_server
 
 __all__ = ["base_image", "built_images", "engine", "plain_registry"]  # fixtures
 

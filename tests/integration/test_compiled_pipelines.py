@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from kfp import compiler as kfp_compiler
+from pipeline_interpreter import Interpreter
 
 from evalhub_components.errors import EvalHubError
 from evalhub_components.schema.verdict import Verdict
@@ -19,9 +20,6 @@ from evalhub_pipelines.compiled_files import with_images
 from evalhub_pipelines.compiler.pipeline import pipeline
 from evalhub_pipelines.demo_model import DemoModelSettings, running
 from evalhub_pipelines.evaluation import of
-
-sys.path.insert(0, str(Path(__file__).parent))
-from pipeline_interpreter import Interpreter
 
 ROOT = Path(__file__).resolve().parents[2]
 KEY = "sk-very-secret-key-1234"

@@ -11,9 +11,13 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
+import kfp_launcher
 import pytest
+from executors import Mount, Pod, Processes, outside
 from google.protobuf import json_format
 from kfp.dsl.base_component import BaseComponent
+from test_images import FOREIGN
+from test_test_data_git import GitServer, Repository
 
 from evalhub_components.aggregate.component import aggregate
 from evalhub_components.benchmark.component import benchmark
@@ -27,12 +31,6 @@ from evalhub_components.test_data.component import test_data as data_component
 from evalhub_components.test_data.names import MANIFEST
 from evalhub_pipelines import resolution
 from evalhub_pipelines.demo_model import DemoModelServer
-
-sys.path.insert(0, str(Path(__file__).parent))
-import kfp_launcher
-from executors import Mount, Pod, Processes, outside
-from test_images import FOREIGN
-from test_test_data_git import GitServer, Repository
 
 ADAPTER = """\
 from evalhub_components.adapter import EvaluationResult, FrameworkAdapter, JobResults

@@ -11,15 +11,13 @@ from threading import Thread
 from typing import Any
 
 import pytest
+from pipeline_interpreter import Interpreter
+from test_test_data_git import GitServer, Repository
 
 from evalhub_pipelines import compiler
 from evalhub_pipelines.catalog import Catalog
 from evalhub_pipelines.demo_model import DemoModelSettings, running
 from evalhub_pipelines.evaluation import of
-
-sys.path.insert(0, str(Path(__file__).parent))
-from pipeline_interpreter import Interpreter
-from test_test_data_git import GitServer, Repository
 
 ADAPTER = """\
 import os

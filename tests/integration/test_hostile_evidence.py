@@ -9,7 +9,6 @@ import io
 import json
 import os
 import shutil
-import sys
 import tarfile
 import tempfile
 import tracemalloc
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from evidence_runs import TITLE, SignedRun, build, finished_run
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -32,9 +32,6 @@ from evalhub_components.evidence.store import Descriptor, check_digest, checked
 from evalhub_components.evidence.verification.outcome import Verification
 from evalhub_components.evidence.verification.verifier import Expected, verify
 from evalhub_pipelines import evidence_store
-
-sys.path.insert(0, str(Path(__file__).parent))
-from evidence_runs import TITLE, SignedRun, build, finished_run
 
 __all__ = ["finished_run"]
 

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from container_engine import Engine, base_image, built_images, engine, missing
 
 import evalhub_components
 from evalhub_components.errors import EvalHubError
@@ -31,9 +32,6 @@ from evalhub_pipelines import containers, images, plan
 from evalhub_pipelines.compiled_files import read_lock
 from evalhub_pipelines.containers import Container, Given
 from evalhub_pipelines.demo_model import DemoModelServer
-
-sys.path.insert(0, str(Path(__file__).parent))
-from container_engine import Engine, base_image, built_images, engine, missing
 
 __all__ = ["base_image", "built_images", "engine"]  # fixtures
 

@@ -7,20 +7,17 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from container_engine import missing
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
+from registries import RunningRegistry, plain_registry
 
 from evalhub_components.evidence.layout import Blob, Layout, LayoutWriter, TaggedManifest
 from evalhub_components.evidence.signing import keys, signatures
 from evalhub_components.evidence.signing.keys import PublicKey, SigningKey
-
-sys.path.insert(0, str(Path(__file__).parent))
-from container_engine import missing
-from registries import RunningRegistry, plain_registry
 
 # olot declares its models in a way that pydantic is going to drop
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:olot")

@@ -5,19 +5,16 @@ from __future__ import annotations
 import base64
 import json
 import shutil
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from evidence_runs import REF_NAME, SignedRun, build, edit, finished_run, key, set_score, signed, verify
 
 from evalhub_components import canonical
 from evalhub_components.evidence.layout import LayoutWriter
 from evalhub_components.evidence.signing import keys
 from evalhub_components.run_directory import load
-
-sys.path.insert(0, str(Path(__file__).parent))
-from evidence_runs import REF_NAME, SignedRun, build, edit, finished_run, key, set_score, signed, verify
 
 __all__ = ["finished_run", "key", "signed"]
 

@@ -5,23 +5,20 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from evidence_runs import SignedRun, build, edit, finished_run, invoke, key, set_score, signed, verify
+from registries import RunningRegistry, plain_registry, tls_registry
 
 from evalhub_components.evidence.reference import Reference
 from evalhub_components.evidence.registry import push
 from evalhub_components.evidence.registry.registry import Registry
 from evalhub_components.run_directory import load
 from evalhub_pipelines.cli import evidence as commands
-
-sys.path.insert(0, str(Path(__file__).parent))
-from evidence_runs import SignedRun, build, edit, finished_run, invoke, key, set_score, signed, verify
-from registries import RunningRegistry, plain_registry, tls_registry
 
 __all__ = ["finished_run", "key", "plain_registry", "signed", "tls_registry"]
 

@@ -1,0 +1,177 @@
+"""Real MLflow servers on loopback, and what may stand in front of them: a proxy that sees every request, and silence."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import shutil
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+
+PATIENCE = 120  # seconds until a server that should answer does not
+
+
+def database(folder: Path) -> Path:
+    """Return a SQLite file with MLflow's tables, for `mlflow_server` to copy: making it takes longer than a server."""
+    from evalhub_components.records import tracking
+    from evalhub_components.records.recording import Recording, RunRecording
+
+    run = RunRecording(
+        key=("k", "v"), name="n", status="FINISHED", started=1, ended=1, tags={}, params={}, metrics={}, dataset=None
+    )
+    nothing = Recording(experiment="made", experiment_tags={}, parent=run, children=[], artifacts={})
+    tracking.send(nothing, f"sqlite:///{folder / 'made.db'}")
+    return folder / "made.db"
+
+
+@contextmanager
+def mlflow_server(folder: Path, made: Path | None = None, *options: str) -> Iterator[str]:
+    """A tracking server, as a cluster has one, with its data in `folder`; yields its address.
+
+    Args:
+        made: what `database` returned; without it the server makes its own.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    if made:
+        shutil.copy(made, folder / "mlflow.db")
+    port = free_port()
+    command = [sys.executable, "-m", "mlflow", "server", "--workers", "1", "--port", str(port)]
+    command += ["--backend-store-uri", f"sqlite:///{folder}/mlflow.db", "--artifacts-destination", str(folder / "kept")]
+    settings = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    with (folder / "server.log").open("wb") as log:
+        process = subprocess.Popen(
+            [*command, *options],
+            env=os.environ | settings,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+        try:
+            address = f"http://127.0.0.1:{port}"
+            _wait(lambda: process.poll() is not None or _answers(address))
+            assert process.poll() is None, (folder / "server.log").read_text()[-2000:]
+            yield address
+        finally:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+@dataclass
+class Seen:
+    """A request that passed the proxy."""
+
+    method: str
+    path: str
+    headers: dict[str, str]
+
+
+@dataclass
+class Proxy:
+    """What stands in front of a server.
+
+    Attributes:
+        address: to be used instead of the server's.
+        seen: every request.
+        before: is called with every request before it goes on.
+    """
+
+    address: str
+    seen: list[Seen] = field(default_factory=list)
+    before: Callable[[Seen], None] = lambda _: None
+
+
+@contextmanager
+def proxied(server: str, certificate_and_key: tuple[Path, Path] | None = None) -> Iterator[Proxy]:
+    """A proxy in front of `server`; over TLS with a certificate."""
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def _pass(self) -> None:
+            seen = Seen(self.command, self.path, dict(self.headers.items()))
+            proxy.seen.append(seen)
+            proxy.before(seen)
+            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            if "chunked" in self.headers.get("Transfer-Encoding", ""):
+                while size := int(self.rfile.readline(), 16):
+                    body += self.rfile.read(size)
+                    self.rfile.readline()
+                self.rfile.readline()
+            connection = http.client.HTTPConnection(server.removeprefix("http://"), timeout=PATIENCE)
+            dropped = ("Host", "Connection", "Accept-Encoding", "Transfer-Encoding", "Content-Length")
+            connection.request(
+                self.command,
+                self.path,
+                body,
+                {name: value for name, value in self.headers.items() if name.title() not in dropped},
+            )
+            answer = connection.getresponse()
+            content = answer.read()
+            self.send_response(answer.status)
+            self.send_header("Content-Type", answer.getheader("Content-Type") or "text/plain")
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+            connection.close()
+
+        do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _pass
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    listener = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    listener.daemon_threads = True
+    if certificate_and_key:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(*certificate_and_key)
+        listener.socket = context.wrap_socket(listener.socket, server_side=True)
+    proxy = Proxy(f"{'https' if certificate_and_key else 'http'}://127.0.0.1:{listener.server_port}")
+    thread = Thread(target=listener.serve_forever, args=(0.05,))
+    thread.start()
+    try:
+        yield proxy
+    finally:
+        listener.shutdown()
+        thread.join()
+        listener.server_close()
+
+
+@contextmanager
+def silent_server() -> Iterator[str]:
+    """A server that takes every connection and never answers; yields its address."""
+    with socket.create_server(("127.0.0.1", 0), backlog=128) as listener:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+
+def free_port() -> int:
+    """Return a port on which nothing listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _answers(address: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{address}/health", timeout=PATIENCE) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False
+
+
+def _wait(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, "the server does not start"
+        time.sleep(0.1)
