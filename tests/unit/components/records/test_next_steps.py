@@ -90,5 +90,5 @@ def test_an_uncertain_score_says_how_many_examples_would_decide(
 
 
 def test_benchmarks_without_a_standard_error_are_what_keeps_a_run_open(steps: Callable[..., list[Step]]) -> None:
-    (only,) = steps({1: scored(0.75), 2: scored(0.75)}, header={"verdict": "inconclusive", "gate_mode": "assured"})
+    (only,) = steps({1: scored(0.8), 2: scored(0.8)}, header={"verdict": "inconclusive", "gate_mode": "assured"})
     assert only.text.startswith("gsm8k, mmlu gave no standard error, and gate mode assured needs one")
