@@ -39,14 +39,14 @@ def test_the_readmes_audit_holds_for_what_we_push(
     registry = Registry(Reference.parse(f"{plain_registry.address}/team/evals"))
     push.push(signed.layout, registry)
     # the line has no flag for plain HTTP: a user's registry has TLS
-    plain = tmp_path / "registries.conf"
+    plain = tmp_path / ".config" / "containers" / "registries.conf"
+    plain.parent.mkdir(parents=True)
     plain.write_text(f'[[registry]]\nlocation = "{plain_registry.host}"\ninsecure = true\n')
     shutil.copy(signed.public_key, tmp_path / "public.key")
     environ = {
         "PATH": "/usr/local/bin:/usr/bin:/bin",
         "HOME": str(tmp_path),
         "REF": f"{plain_registry.host}/team/evals@{signed.digest}",
-        "CONTAINERS_REGISTRIES_CONF": str(plain),
     }
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", line], cwd=tmp_path, env=environ, capture_output=True, text=True
