@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from evalhub_pipelines.api import Run, compile, judge, plan, resume, rows, run, verify
+    from evalhub_pipelines.api import Run, compare, compile, judge, plan, report, resume, rows, run, verify
 
-__all__ = ["Run", "compile", "judge", "plan", "resume", "rows", "run", "verify"]
+__all__ = ["Run", "compare", "compile", "judge", "plan", "report", "resume", "rows", "run", "verify"]
 
 
 def __getattr__(name: str) -> Any:

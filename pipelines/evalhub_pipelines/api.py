@@ -9,11 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from evalhub_components.errors import EvalHubError, MissingExtra
+from evalhub_components.records import outputs, run_facts, side_by_side
+from evalhub_components.records.side_by_side import Comparison
 from evalhub_components.schema.evaluation import EvaluationConfig
 from evalhub_components.schema.plan import EvaluationPlan
 from evalhub_components.schema.verdict import Verdict
-from evalhub_pipelines import evaluation, judgement, local
+from evalhub_pipelines import evaluation, judged_run, late_reports, local, run_source
 from evalhub_pipelines.catalog import Catalog
+from evalhub_pipelines.local import Unpublished as Unpublished
 from evalhub_pipelines.processes import Listener
 from evalhub_pipelines.verification import verify as verify
 
@@ -162,7 +165,56 @@ def judge(
         EvalHubError: no run, or bad documents.
     """
     other = plan(config, catalog=catalog) if config is not None else None
-    return judgement.judge(Path(directory), other)
+    return judged_run.judged(Path(directory), other).verdict
+
+
+def report(
+    run: Path | str,
+    reports: Mapping[str, Path | str] | None = None,
+    *,
+    mlflow_uri: str | None = None,
+    registry_secret: str | None = None,
+    ca: Path | None = None,
+) -> late_reports.Reported:
+    """Write the reports of a finished run again, and send it to MLflow when that waits for it.
+
+    Args:
+        run: a run directory, a folder of pulled files, a layout, or a reference to a registry.
+        reports: paths by kind (html, markdown, junit, json, tekton); by default report.md and report.html of a run
+            directory.
+        mlflow_uri: tracking server that what waits is sent to; by default the one that it waits for.
+        registry_secret: as for `verify`.
+        ca: as for `verify`.
+
+    Raises:
+        Tampered: something in the evidence is not what its digest says.
+        EvalHubError: no run, a verdict that its results do not give, nowhere to write, or the server in `mlflow_uri`
+            did not take the run.
+    """
+    wanted = outputs.parse(f"{kind}={path}" for kind, path in (reports or {}).items())
+    with run_source.opened(run, registry_secret=registry_secret, ca=ca) as source:
+        return late_reports.report(source, wanted, mlflow_uri=mlflow_uri)
+
+
+def compare(*runs: Path | str, registry_secret: str | None = None, ca: Path | None = None) -> Comparison:
+    """Return finished runs side by side, each compared with the first.
+
+    Args:
+        runs: as `report` takes one.
+        registry_secret: as for `verify`.
+        ca: as for `verify`.
+
+    Raises:
+        Tampered: something in the evidence is not what its digest says.
+        EvalHubError: no runs, or one with a verdict that its results do not give.
+    """
+    if not runs:
+        raise EvalHubError("compare: there is nothing to compare (name runs)")
+    facts = []
+    for name in runs:
+        with run_source.opened(name, registry_secret=registry_secret, ca=ca) as source:
+            facts.append(run_facts.facts_of(source.name, source.run, source.verdict))
+    return side_by_side.compare(facts)
 
 
 def compile(

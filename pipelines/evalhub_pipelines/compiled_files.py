@@ -14,7 +14,10 @@ from evalhub_pipelines import compiler, evaluation
 from evalhub_pipelines.catalog import Catalog
 from evalhub_pipelines.evaluation import Evaluation
 
-_HEADER = re.compile(r"^# Description: Collection (\S+) version (.+), plan (sha256:[0-9a-f]{64})", re.MULTILINE)
+_HEADER = re.compile(
+    r"^# Description: Collection (\S+) version (.+), plan (sha256:[0-9a-f]{64})(.*those of an eval\.yaml)?",
+    re.MULTILINE,
+)
 
 
 def with_images(plan: EvaluationPlan, images: Mapping[str, str]) -> EvaluationPlan:
@@ -26,7 +29,12 @@ def with_images(plan: EvaluationPlan, images: Mapping[str, str]) -> EvaluationPl
     return EvaluationPlan(header=plan.header.model_copy(update={"runtimes": runtimes}), tasks=plan.tasks)
 
 
-def pipeline_of(found: Evaluation, images: Mapping[str, str], image_pull_secrets: tuple[str, ...] = ()) -> str:
+def pipeline_of(
+    found: Evaluation,
+    images: Mapping[str, str],
+    image_pull_secrets: tuple[str, ...] = (),
+    private_hosts: tuple[str, ...] = (),
+) -> str:
     """Return the pipeline of an evaluation with these images; its eval.yaml gives the inputs their defaults.
 
     Raises:
@@ -36,6 +44,7 @@ def pipeline_of(found: Evaluation, images: Mapping[str, str], image_pull_secrets
         components_image=images.get("components", compiler.COMPONENTS_IMAGE),
         image_pull_secrets=image_pull_secrets,
         defaults=evaluation.pipeline_defaults(found.config),
+        private_hosts=private_hosts,
     )
     return compiler.compile_plan(with_images(found.plan, images), options)
 
@@ -73,9 +82,10 @@ def write(files: Mapping[str, str], folder: Path) -> None:
     """Write `files` into `folder`.
 
     Raises:
-        InvalidDocument: a collection has changed under the version that a file there holds already.
+        InvalidDocument: a collection has changed under the version that a file there holds already, or a file there
+            is another pipeline.
     """
-    problems = [problem for name, text in files.items() for problem in _same_version(folder / name, text)]
+    problems = [problem for name, text in files.items() for problem in _in_the_way(folder / name, text)]
     if problems:
         raise InvalidDocument(problems)
     for name, text in files.items():
@@ -92,11 +102,11 @@ def check(files: Mapping[str, str], folder: Path) -> None:
     for name, text in files.items():
         path = folder / name
         if not path.is_file():
-            problems.append(Problem(str(path), "is missing (run `make compile`)"))
-        elif changed := _same_version(path, text):
+            problems.append(Problem(str(path), "is missing (compile it without --check)"))
+        elif changed := _in_the_way(path, text):
             problems += changed
         elif compiler.without_sdk_version(path.read_text("utf-8")) != compiler.without_sdk_version(text):
-            problems.append(Problem(str(path), "is not what the sources compile to (run `make compile`)"))
+            problems.append(Problem(str(path), "is not what the sources compile to (compile it without --check)"))
     for path in sorted(folder.rglob("*.yaml")):
         if path.relative_to(folder).as_posix() not in files:
             problems.append(Problem(str(path), "belongs to no collection or provider (remove it)"))
@@ -104,12 +114,17 @@ def check(files: Mapping[str, str], folder: Path) -> None:
         raise InvalidDocument(problems)
 
 
-def _same_version(path: Path, text: str) -> list[Problem]:
-    """Return the problem of a collection whose content changed without a new version."""
-    if not path.is_file():
+def _in_the_way(path: Path, text: str) -> list[Problem]:
+    """Return the problem of a file that is another pipeline, or a version of a collection that had another content."""
+    new = _HEADER.search(text)
+    if new is None or not path.is_file():
         return []
-    old, new = _HEADER.search(path.read_text("utf-8")), _HEADER.search(text)
-    if old is None or new is None or old[2] != new[2] or old[3] == new[3]:
+    old = _HEADER.search(path.read_text("utf-8"))
+    if old is None or bool(old[4]) != bool(new[4]):
+        whose = "an eval.yaml" if old and old[4] else "a collection" if old else "something else"
+        return [Problem(str(path), f"is the file of {whose} (name another folder with --output)")]
+    # an eval.yaml has no version: its criteria are its own
+    if new[4] or old[2] != new[2] or old[3] == new[3]:
         return []
     what = f"collection {new[1]} is not what version {new[2]} was when it was compiled (give it a new version)"
     return [Problem(str(path), what)]

@@ -29,5 +29,6 @@ def secret(name: str, where: str) -> Path:
     """
     folder = secrets() / name
     if not folder.is_dir():
-        raise EvalHubError(f"{where}: there is no folder {folder} (make it, with one file a key, such as api-key)")
+        cure = "make it, with one file a key, as `kubectl create secret --from-file` takes it"
+        raise EvalHubError(f"{where}: there is no folder {folder} ({cure})")
     return folder

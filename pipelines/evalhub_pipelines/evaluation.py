@@ -177,13 +177,13 @@ def pipeline_defaults(config: EvaluationConfig | None) -> dict[str, Any]:
     if config.experiment:
         found["experiment_name"] = config.experiment.name
         found["experiment_tags"] = _lines(config.experiment.tags)
+    if config.exports and config.exports.signing:
+        found["signing_secret"] = config.exports.signing.secret_ref
     if config.exports and config.exports.oci:
         oci = config.exports.oci
         found["registry_secret"] = oci.k8s.connection if oci.k8s else None
-        found["signing_secret"] = oci.signing.secret_ref if oci.signing else None
-        if oci.coordinates:
-            found |= oci.coordinates.model_dump(exclude={"annotations"})
-            found["oci_annotations"] = _lines(oci.coordinates.annotations)
+        found |= oci.coordinates.model_dump(exclude={"annotations"})
+        found["oci_annotations"] = _lines(oci.coordinates.annotations)
     return {name: value for name, value in found.items() if value}
 
 

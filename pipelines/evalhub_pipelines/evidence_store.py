@@ -10,7 +10,7 @@ from evalhub_components.errors import EvalHubError
 from evalhub_components.evidence.layout import Layout
 from evalhub_components.evidence.reading import checksums
 from evalhub_components.evidence.reading.tree import Named
-from evalhub_components.evidence.reference import Reference
+from evalhub_components.evidence.reference import Reference, is_tag
 from evalhub_components.evidence.store import Store, is_digest
 from evalhub_components.evidence.vocabulary import INDEX_TYPE
 from evalhub_pipelines import directories
@@ -30,8 +30,8 @@ def opened(name: str, *, registry_secret: str | None = None, ca: Path | None = N
     """Return the evidence that `name` means.
 
     Args:
-        name: a layout's folder or a run directory, `@sha256:...` behind it or not; or `host/repository:tag@digest`,
-            where either the tag or the digest may be left out.
+        name: a layout's folder or a run directory, `:tag` and `@sha256:...` behind it or not; or
+            `host/repository:tag@digest`, where either the tag or the digest may be left out.
         registry_secret: name of the secret with `.dockerconfigjson`; by default Docker's own configuration is used.
         ca: file with the certificates that a registry's is checked with.
 
@@ -40,15 +40,25 @@ def opened(name: str, *, registry_secret: str | None = None, ca: Path | None = N
         MissingExtra: the OCI libraries are not installed.
     """
     path, at, digest = name.rpartition("@")
-    folder = Path(path if at and is_digest(digest) else name)
+    if not (at and is_digest(digest)):
+        path, digest = name, ""
+    folder, tag = _folder_and_tag(path)
     if folder.is_dir():
         layout = Layout(_layout_in(folder))
-        return Opened(layout, Named(digest=digest) if at and is_digest(digest) else Named(tag=_tag_of(layout)))
+        return Opened(layout, Named(tag or (None if digest else _tag_of(layout)), digest or None))
     if name.startswith((".", "/", "~")) or "/" not in name:
         raise EvalHubError(
             f"{folder}: there is no such folder (name a run directory, a layout, or host/repository:tag)"
         )
     return _in_registry(name, registry_secret, ca)
+
+
+def _folder_and_tag(path: str) -> tuple[Path, str | None]:
+    """Return the folder and the tag of `folder:tag`; a folder may have a colon in its name too."""
+    before, colon, tag = path.rpartition(":")
+    if colon and is_tag(tag) and not Path(path).exists():
+        return Path(before), tag
+    return Path(path), None
 
 
 def _in_registry(name: str, registry_secret: str | None, ca: Path | None) -> Opened:

@@ -51,6 +51,19 @@ class Options:
     listener: Listener = field(default=lambda _: None)
 
 
+class Unpublished(EvalHubError):
+    """The run in `directory` was judged, but its records did not get where they should.
+
+    Attributes:
+        verdict: as in verdict.json.
+    """
+
+    def __init__(self, message: str, directory: Path, verdict: Verdict) -> None:
+        super().__init__(message)
+        self.directory = directory
+        self.verdict = verdict
+
+
 @dataclass(frozen=True)
 class Finished:
     """A run that was judged."""
@@ -81,7 +94,7 @@ def run(
     _check(plan, options)
     secret = _secret(model.auth.secret_ref if model.auth else None)
     environ = publishing.environment(exports)
-    subject = publishing.check(exports, environ)
+    subject = publishing.check(exports, environ, model.digest)
     try:
         options.listener({"event": "stage", "stage": "fingerprint"})
         fingerprint = steps.fingerprint(model.url, model.name, secret)
@@ -141,7 +154,7 @@ def resume(directory: Path, catalog: Catalog, options: Options) -> Finished:
         _check(plan, options)
         secret = _secret(record.model_secret)
         environ = publishing.environment(record.exports)
-        publishing.check(record.exports, environ)
+        publishing.check(record.exports, environ, record.model_digest)
         try:
             options.listener({"event": "stage", "stage": "fingerprint"})
             fingerprint = _same_model(loaded, steps.fingerprint(record.model_url, record.model_name, secret), options)
@@ -214,11 +227,22 @@ def _execute(
     except EvalHubError as error:
         with contextlib.suppress(OSError):
             atomic.write_json(directory / "run.json", work.record.model_copy(update={"state": "failed"}).as_json())
-        raise EvalHubError(
-            f"{error}\n{directory}: finished benchmarks are kept (go on with: evalhub-kfp run --resume {directory})"
-        ) from None
+        said = f"{error}\n{directory}: finished benchmarks are kept (go on with: evalhub-kfp run --resume {directory})"
+        if (verdict := _judged(directory)) is not None:
+            raise Unpublished(said, directory, verdict) from None
+        raise EvalHubError(said) from None
     verdict = Verdict.model_validate(atomic.read_json(directory / "verdict.json"))
     return Finished(directory, verdict, warnings)
+
+
+def _judged(directory: Path) -> Verdict | None:
+    """Return the verdict in `directory` when it is that of the results there, and was to be published."""
+    try:
+        verdict = Verdict.model_validate(atomic.read_json(directory / "verdict.json"))
+        atomic.read_json(directory / "publication.json")
+        return verdict if run_directory.load(directory).judge() == verdict else None
+    except (EvalHubError, ValueError):
+        return None
 
 
 def _fetched(tasks: Sequence[BenchmarkTask], directory: Path, options: Options) -> dict[int, Path]:

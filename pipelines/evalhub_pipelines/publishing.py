@@ -17,28 +17,28 @@ def environment(exports: Exports | None) -> dict[str, str]:
     Raises:
         EvalHubError: there is no such folder.
     """
-    oci = exports.oci if exports else None
+    oci, signing = (exports.oci, exports.signing) if exports else (None, None)
     named = {
         REGISTRY_SECRET: ("exports.oci.k8s.connection", oci.k8s.connection if oci and oci.k8s else None),
-        SIGNING_SECRET: ("exports.oci.signing.secret_ref", oci.signing.secret_ref if oci and oci.signing else None),
+        SIGNING_SECRET: ("exports.signing.secret_ref", signing.secret_ref if signing else None),
     }
     return {variable: str(directories.secret(name, where)) for variable, (where, name) in named.items() if name}
 
 
-def check(exports: Exports | None, environ: Mapping[str, str]) -> Subject | None:
+def check(exports: Exports | None, environ: Mapping[str, str], model_digest: str | None) -> Subject | None:
     """Prove that the evidence can be signed and pushed, and return the model's manifest that it will refer to.
 
     Args:
         exports: of the run.
         environ: the variables of `environment`.
+        model_digest: of the model's image, where somebody named it.
 
     Raises:
-        EvalHubError: the key cannot be used, the registry refuses, or there is no such image; with the cure.
+        EvalHubError: the key cannot be used, the registry refuses, or there is no such image, or it is another model
+            than `model_digest`; with the cure.
     """
-    if exports is None or exports.oci is None:
-        return None
     goal = destination.of(exports, os.environ | environ)
-    if goal.registry is None:
+    if exports is None or exports.oci is None or goal.registry is None:
         return None
     goal.registry.check_push()
-    return goal.subject(exports.oci.coordinates)
+    return goal.subject(exports.oci.coordinates, model_digest)

@@ -1,4 +1,4 @@
-"""Real MLflow servers on loopback, and what may stand in front of them: a proxy that sees every request, and silence."""
+"""Real MLflow servers on loopback, and what may stand in front of them: a proxy that sees all, and silence."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def proxied(server: str, certificate_and_key: tuple[Path, Path] | None = None) -
             self.wfile.write(content)
             connection.close()
 
-        do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _pass
+        do_GET = do_POST = do_PUT = do_PATCH = _pass  # noqa: N815
 
         def log_message(self, format: str, *args: object) -> None:
             pass

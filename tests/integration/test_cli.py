@@ -24,14 +24,14 @@ def test_help_lists_the_commands_and_the_statuses(cli: Any) -> None:
     short, long = cli("-h"), cli("--help")
     assert (short.status, short.err) == (0, "")
     assert short.out == long.out
-    for command in ("run", "plan", "judge", "providers", "collections", "demo-model", "version"):
+    for command in ("run", "plan", "judge", "report", "compare", "providers", "collections", "demo-model", "version"):
         assert re.search(rf"^  {command} ", short.out, re.MULTILINE)
     assert "0 pass, 1 gate failed, 2 error, 3 inconclusive" in short.out
 
 
 def test_every_command_has_help(cli: Any) -> None:
     groups = {"providers": ["list", "describe", "install"], "collections": ["list", "describe", "validate", "init"]}
-    for command in ("run", "plan", "judge", "demo-model", "version"):
+    for command in ("run", "plan", "judge", "report", "compare", "demo-model", "version"):
         assert cli(command, "-h").out.startswith(f"Usage: evalhub-kfp {command}")
     for group, commands in groups.items():
         said = cli(group, "-h").out
@@ -44,7 +44,7 @@ def test_every_command_has_help(cli: Any) -> None:
         (["rum"], "No such command 'rum'"),
         (["run", "--modle-url", "x"], "No such option '--modle-url'"),
         (["run", "x", "--format", "xml"], "'xml' is not one of 'table', 'json', 'yaml'"),
-        (["run", "x", "--num-examples", "0"], "0 is not in the range x>=1"),
+        (["run", "x", "--num-examples", "0"], "0 is not in the range 1<=x<=1000000000"),
         (["run"], "nothing to evaluate (give an eval.yaml, a collection, or --provider and -b)"),
         (["run", "--provider", "obedient"], "give either SOURCE, or --provider and at least one -b"),
         (["plan", "x", "-b", "a", "--provider", "p"], "give either SOURCE, or --provider and at least one -b"),
@@ -252,7 +252,7 @@ def test_judge_gives_the_same_verdict_and_another_under_other_criteria(
     assert by_file.status == 1
     assert "001-b is required and misses its threshold" in by_file.out
     assert {file: file.read_bytes() for file in before} == before
-    written = cli("judge", directory, "--output", "again.json")
+    written = cli("judge", directory, "--report", "json=again.json")
     assert written.status == 0
     assert (cli.folder / "again.json").read_bytes() == (directory / "verdict.json").read_bytes()
 

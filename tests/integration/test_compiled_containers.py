@@ -191,7 +191,7 @@ def test_the_quickstart_runs_as_compiled_and_its_evidence_is_pushed_signed_and_t
     assert {f"run-{run.run_id}", "latest-quickstart"} <= tags
     assert {tag.rpartition(".")[2] for tag in tags if tag.startswith("sha256-")} >= {"sig", "att"}
 
-    assert f"{verdict}ed" in run["aggregate"].outputs["report"].read_text().lower()
+    assert f"{verdict}ed" in run["aggregate"].outputs["report_text"].read_text().lower()
     shown = run["aggregate"].metadata["metrics"]
     assert shown["name"] == "metrics"
     assert shown["metadata"]["gate/score"] == judged.score
@@ -299,7 +299,7 @@ def test_whatever_happens_to_a_benchmark_the_run_is_judged_and_the_gate_is_red(f
 def test_a_benchmark_that_went_wrong_says_how(faults: Interpreter, fault: str) -> None:
     (found,) = [test for test in verdict_of(faults).benchmarks if test.benchmark_id == fault]
     assert FAULTS[fault] in found.reason
-    assert fault in faults["aggregate"].outputs["report"].read_text()
+    assert fault in faults["aggregate"].outputs["report_text"].read_text()
 
 
 def test_a_pod_without_the_memory_to_start_is_tried_again_and_then_stops_the_pipeline(

@@ -148,7 +148,7 @@ def test_a_score_below_the_threshold_makes_the_gate_fail_after_the_report_is_kep
     with running(DemoModelSettings()) as server:
         assert not run.run(model_url=server.base_url, model_name="demo-model")
     assert (run["aggregate"].returncode, run["gate"].returncode) == (0, 1)
-    assert "Failed" in run["aggregate"].outputs["report"].read_text()
+    assert "Failed" in run["aggregate"].outputs["report_text"].read_text()
 
 
 def test_an_unreachable_model_stops_the_pipeline_before_any_benchmark(tmp_path: Path) -> None:

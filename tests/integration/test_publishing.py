@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -36,12 +37,16 @@ def publication(cli: Any) -> Any:
     return json.loads((cli.run_directory() / "publication.json").read_text())
 
 
-def raw(reference: str) -> Any:
+def raw_bytes(reference: str) -> bytes:
     done = subprocess.run(
-        [SKOPEO, "inspect", "--raw", "--tls-verify=false", f"docker://{reference}"], capture_output=True, text=True
+        [SKOPEO, "inspect", "--raw", "--tls-verify=false", f"docker://{reference}"], capture_output=True
     )
     assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    return done.stdout
+
+
+def raw(reference: str) -> Any:
+    return json.loads(raw_bytes(reference))
 
 
 def tags(registry: RunningRegistry, repository: str) -> set[str]:
@@ -49,11 +54,11 @@ def tags(registry: RunningRegistry, repository: str) -> set[str]:
     return {entry.name for entry in folder.iterdir()} if folder.exists() else set()
 
 
-def eval_yaml(model: DemoModelServer, coordinates: dict[str, Any], **oci: Any) -> dict[str, Any]:
+def eval_yaml(model: DemoModelServer, coordinates: dict[str, Any], **exports: Any) -> dict[str, Any]:
     return {
         "model": {"url": model.base_url, "name": "demo-model"},
         "benchmarks": [{"id": "a", "provider_id": "obedient"}, {"id": "b", "provider_id": "other"}],
-        "exports": {"oci": {"coordinates": coordinates, **oci}},
+        "exports": {"oci": {"coordinates": coordinates}, **exports},
     }
 
 
@@ -144,7 +149,7 @@ def test_a_wrong_password_is_found_before_any_benchmark_runs(
 
 @pytest.mark.parametrize(
     ("option", "words"),
-    [("--signing-secret", "exports.oci.signing.secret_ref"), ("--registry-secret", "exports.oci.k8s.connection")],
+    [("--signing-secret", "exports.signing.secret_ref"), ("--registry-secret", "exports.oci.k8s.connection")],
 )
 def test_a_secret_that_is_not_there_is_found_before_any_benchmark_runs(
     option: str,
@@ -176,6 +181,66 @@ def test_a_run_is_signed_where_it_lies_without_any_registry(
     assert cli("verify", address, "--key", cli.folder / "other" / "public.key").status == 1
 
 
+def test_runs_of_one_configuration_are_pushed_at_once_to_one_tag(
+    cli: Any, model: DemoModelServer, secrets: Path, plain_registry: RunningRegistry, collection: Callable[..., Path]
+) -> None:
+    arguments = cli.arguments(collection(("a", {"score": 0.5}), ("b", {})), model)
+    where = ("--push-to", f"{plain_registry.address}/evals:same", "--signing-secret", "signer")
+    done = [cli.ended(process) for process in [cli.start(*arguments, *where) for _ in range(3)]]
+    assert [one.status for one in done] == [0, 0, 0], [one.err for one in done]
+    published = [
+        json.loads((directory / "publication.json").read_text()) for directory in (cli.folder / "runs").iterdir()
+    ]
+    assert f"sha256:{hashlib.sha256(raw_bytes(f'{plain_registry.host}/evals:same')).hexdigest()}" in [
+        said["evidence_digest"] for said in published
+    ]
+    for said in published:
+        verified = cli("verify", said["evidence_address"], "--key", secrets / "signer" / "public.key")
+        assert verified.status == 0, verified.out
+
+
+def test_a_run_that_was_resumed_is_published_beside_what_it_was_before(
+    cli: Any, model: DemoModelServer, plain_registry: RunningRegistry, collection: Callable[..., Path]
+) -> None:
+    path = collection(("a", {}), ("b", {"raise": "boom", "unless": str(cli.folder / "mended")}))
+    assert cli.run(path, model, "--push-to", f"{plain_registry.address}/evals").status == 2
+    before, directory = publication(cli), cli.run_directory()
+    assert before["evidence_pushed"]
+    (cli.folder / "mended").touch()
+    assert cli.resume(directory).status == 0
+    after = publication(cli)
+    named = raw(f"{plain_registry.host}/evals:run-{directory.name}")
+    assert named == raw(f"{plain_registry.host}/evals@{after['evidence_digest']}")
+    assert named["annotations"]["io.github.eval-hub.verdict"] == "pass"
+    for said in (before, after):
+        assert f"evidence-{said['evidence_digest'].removeprefix('sha256:')}" in tags(plain_registry, "evals")
+        assert cli("verify", said["evidence_address"]).status == 0
+    moved = cli("verify", before["evidence_address"])
+    assert f"run-{directory.name} has moved on to {after['evidence_digest']}" in moved.out
+
+
+def test_a_registry_that_is_away_when_the_run_ends_is_waited_for(
+    cli: Any,
+    model: DemoModelServer,
+    plain_registry: RunningRegistry,
+    collection: Callable[..., Path],
+    starts: Callable[[], list[list[str]]],
+    eventually: Callable[[Any], Any],
+) -> None:
+    release = cli.folder / "release"
+    where = ("--push-to", f"{plain_registry.address}/evals")
+    process = cli.start(*cli.arguments(collection(("a", {"wait_for": str(release)})), model), *where)
+    eventually(lambda: len(starts()) == 1)
+    plain_registry.stop()
+    release.touch()
+    eventually(lambda: (cli.run_directory() / "evidence" / "index.json").exists())
+    time.sleep(2)  # some tries
+    plain_registry.start()
+    done = cli.ended(process)
+    assert done.status == 0, done.err
+    assert f"run-{cli.run_directory().name}" in tags(plain_registry, "evals")
+
+
 def test_a_push_that_fails_loses_nothing_and_a_resumed_run_makes_up_for_it(
     cli: Any,
     model: DemoModelServer,
@@ -184,6 +249,7 @@ def test_a_push_that_fails_loses_nothing_and_a_resumed_run_makes_up_for_it(
     starts: Callable[[], list[list[str]]],
     eventually: Callable[[Any], Any],
 ) -> None:
+    cli.environ["EVALHUB_REGISTRY_TIMEOUT"] = "1"
     release = cli.folder / "release"
     where = ("--push-to", f"{plain_registry.address}/evals")
     process = cli.start(*cli.arguments(collection(("a", {"wait_for": str(release)})), model), *where)

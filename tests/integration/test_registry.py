@@ -11,6 +11,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -199,8 +200,9 @@ def waits(store: Registry) -> list[float]:
 def test_an_independent_client_reads_what_was_pushed(running: RunningRegistry, tmp_path: Path) -> None:
     digest = write_layout(tmp_path / "layout")
     sent = push(tmp_path / "layout", open_registry(running))
-    # two contents, their configs, the signature's layer and config; each manifest by its digest and its tags
-    assert (sent.digest, sent.blobs, sent.manifests) == (digest, 6, 11)
+    # two contents, their configs, the signature's layer and config; each manifest by its digest and its tags, but the
+    # signature by its tag alone
+    assert (sent.digest, sent.blobs, sent.manifests) == (digest, 6, 10)
     raw = skopeo(running, "inspect", "--raw", f"docker://{running.host}/{REPOSITORY}:run-1")
     assert digest_of(raw) == digest
     skopeo(
@@ -379,7 +381,7 @@ def test_a_token_server_without_tls_gets_no_password(tmp_path: Path) -> None:
 def test_an_unknown_certificate_is_refused_with_the_cure(tls_registry: RunningRegistry, tmp_path: Path) -> None:
     write_certificates(tmp_path / "others")
     for ca in (None, tmp_path / "others" / "ca.crt"):
-        with pytest.raises(EvalHubError, match="certificate is not trusted.*give the certificate of the CA"):  # noqa: RUF043
+        with pytest.raises(EvalHubError, match="certificate is not trusted.*give that of its CA"):  # noqa: RUF043
             open_registry(tls_registry, ca=ca).tags()
 
 
@@ -629,6 +631,48 @@ def test_a_registry_that_asks_to_wait_for_too_long_is_not_waited_for(faulty: Fau
     assert waited == []
 
 
+def test_a_registry_that_goes_away_before_a_push_is_waited_for(plain_registry: RunningRegistry, tmp_path: Path) -> None:
+    open_registry(plain_registry).check_push()
+    plain_registry.stop()
+    store, tries = open_registry(plain_registry), []
+
+    class ComesBack(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            tries.append(timeout)
+            if len(tries) == WORKERS:
+                plain_registry.start()
+            return super().wait(timeout)
+
+    store.client.patience.given_up = ComesBack()
+    digest = write_layout(tmp_path / "layout")
+    assert push(tmp_path / "layout", store).digest == digest
+    assert store.resolve("run-1").digest == digest
+
+
+def test_a_registry_that_stays_away_from_a_push_is_given_up_at_the_deadline(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EVALHUB_REGISTRY_TIMEOUT", "2")
+    write_layout(tmp_path / "layout")
+    host = f"127.0.0.1:{free_port()}"
+    with pytest.raises(EvalHubError, match=rf"{host}: the connection is refused .*, \d+ times"):
+        push(tmp_path / "layout", Registry(Reference.parse(f"http://{host}/x")))
+
+
+def test_a_registry_that_was_never_there_fails_at_once_when_it_is_tried() -> None:
+    host = f"127.0.0.1:{free_port()}"
+    with pytest.raises(EvalHubError, match=f"{host}: the connection is refused") as error:
+        Registry(Reference.parse(f"http://{host}/x"), deadline=3600).check_push()
+    assert "times" not in str(error.value)
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "soon", "1.5", "9" * 5000])
+def test_a_timeout_that_is_no_number_of_seconds_is_refused(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setenv("EVALHUB_REGISTRY_TIMEOUT", text)
+    with pytest.raises(EvalHubError, match="EVALHUB_REGISTRY_TIMEOUT: must be a whole number of seconds"):
+        Registry(Reference.parse("registry.example/x"))
+
+
 def test_a_registry_that_stays_away_is_given_up_at_the_deadline(faulty: FaultyRegistry) -> None:
     faulty.fail("GET", "/tags/", answers(503), times=9999)
     with pytest.raises(EvalHubError, match=r"the registry is busy, 503 not available .*, \d+ times"):
@@ -717,10 +761,177 @@ def test_a_manifest_that_is_stored_under_another_digest_is_found_out(faulty: Fau
         client(faulty).put_manifest(b"{}", MANIFEST, "x")
 
 
-def test_a_manifest_that_reads_otherwise_than_it_was_stored_is_found_out(faulty: FaultyRegistry) -> None:
-    faulty.fail("GET", "/manifests/", answers(200, b"[]", Content_Type=MANIFEST))
-    with pytest.raises(Tampered, match="was stored, and yet reads otherwise"):
-        client(faulty).put_manifest(b"{}", MANIFEST, "x")
+@pytest.mark.parametrize("may_move", [True, False], ids=["a tag that moves", "a tag that does not"])
+def test_a_manifest_that_reads_otherwise_than_it_was_stored_is_found_out(
+    faulty: FaultyRegistry, may_move: bool
+) -> None:
+    faulty.fail("GET", "/manifests/", answers(200, b"[]", Content_Type=MANIFEST), times=99)
+    with pytest.raises(Tampered, match="has other content"):
+        client(faulty).put_manifest(b"{}", MANIFEST, "x", may_move=may_move)
+
+
+def moved_on(faulty: FaultyRegistry, content: bytes) -> Behaviour:
+    """Take a manifest, and let another push move its tag before anybody can look."""
+
+    def behaviour(request: Any) -> None:
+        request.serve()
+        faulty.manifests[digest_of(content)] = (MANIFEST, content)
+        faulty.tags[request.path.rpartition("/")[2]] = digest_of(content)
+
+    return behaviour
+
+
+def test_a_tag_that_another_push_moved_meanwhile_is_theirs(faulty: FaultyRegistry, tmp_path: Path) -> None:
+    digest = write_layout(tmp_path / "layout")
+    theirs = b'{"schemaVersion":2,"of":"another run"}'
+    for tag in ("run-1", "evalhub-1"):
+        faulty.fail("PUT", f"/manifests/{tag}", moved_on(faulty, theirs))
+    assert push(tmp_path / "layout", client(faulty)).digest == digest
+    assert faulty.tags["run-1"] == faulty.tags["evalhub-1"] == digest_of(theirs)
+    assert faulty.tags[f"evidence-{digest.removeprefix('sha256:')}"] == digest
+    assert read_all(client(faulty), digest).items() <= blobs_of(tmp_path / "layout").items()
+
+
+def test_a_tag_that_never_moves_and_did_is_found_out(faulty: FaultyRegistry, tmp_path: Path) -> None:
+    digest = write_layout(tmp_path / "layout")
+    tag = f"evidence-{digest.removeprefix('sha256:')}"
+    faulty.fail("PUT", f"/manifests/{tag}", moved_on(faulty, b"{}"))
+    with pytest.raises(Tampered, match=f"{tag} was made to name {digest}, and does not"):
+        push(tmp_path / "layout", client(faulty))
+
+
+def test_a_tag_that_is_being_written_is_read_once_it_is(faulty: FaultyRegistry, tmp_path: Path) -> None:
+    digest = write_layout(tmp_path / "layout")
+    push(tmp_path / "layout", client(faulty))
+    for method in ("HEAD", "GET"):
+        faulty.fail(method, "/manifests/run-1", says(500, "UNKNOWN", "unknown error"), times=2)
+    assert client(faulty).named_by("run-1") == client(faulty).resolve("run-1").digest == digest
+
+
+def test_runs_that_are_pushed_at_once_to_the_same_tags_all_arrive(
+    plain_registry: RunningRegistry, tmp_path: Path
+) -> None:
+    digests = [write_layout(tmp_path / str(number), [str(number).encode()]) for number in range(20)]
+    with ThreadPoolExecutor(5) as pool:
+        sent = list(pool.map(lambda number: push(tmp_path / str(number), open_registry(plain_registry)), range(20)))
+    assert [one.digest for one in sent] == digests
+    store = open_registry(plain_registry)
+    assert store.resolve("run-1").digest in digests
+    for digest in digests:
+        assert read_all(store, f"evidence-{digest.removeprefix('sha256:')}")
+
+
+def signature_manifest(*signers: str, payload: bytes = b"payload", **more: Any) -> tuple[bytes, dict[str, bytes]]:
+    """A manifest of signatures as cosign writes it, and its blobs. Everybody signs the same payload."""
+    config = json.dumps({"by": signers}).encode()
+    layer = entry("application/vnd.dev.cosign.simplesigning.v1+json", Blob(digest_of(payload), len(payload)))
+    document = {
+        "schemaVersion": 2,
+        "mediaType": MANIFEST,
+        "config": entry("application/vnd.oci.image.config.v1+json", Blob(digest_of(config), len(config))),
+        "layers": [{**layer, "annotations": {"dev.cosignproject.cosign/signature": signer}} for signer in signers],
+        **more,
+    }
+    return json.dumps(document).encode(), {digest_of(payload): payload, digest_of(config): config}
+
+
+def add_signatures(store: Registry, tag: str, *signers: str, **more: Any) -> bool:
+    content, blobs = signature_manifest(*signers, **more)
+    for digest, blob in blobs.items():
+        store.upload(digest, len(blob), lambda blob=blob: [blob])
+    return store.add_layers(tag, content, MANIFEST)
+
+
+def signed_by(store: Registry, tag: str) -> list[str]:
+    """Who signed, in order; the config has as many layers as the manifest, and everything is there."""
+    content = store.manifest(store.resolve(tag).digest)
+    found = json.loads(content)
+    config = json.loads(read_all(store, tag)[found["config"]["digest"]])
+    if "rootfs" in config:
+        assert config["rootfs"]["diff_ids"] == [layer["digest"] for layer in found["layers"]]
+    return [layer["annotations"]["dev.cosignproject.cosign/signature"] for layer in found["layers"]]
+
+
+SIGNATURES = f"sha256-{'5' * 64}.sig"
+
+
+@pytest.mark.parametrize(
+    ("present", "expected", "is_written"),
+    [
+        ((), ["ours"], True),
+        (("ours",), ["ours"], False),
+        (("theirs",), ["theirs", "ours"], True),
+        (("ours", "theirs"), ["ours", "theirs"], False),
+        (("second", "first"), ["second", "first", "ours"], True),
+    ],
+    ids=["none", "ours", "theirs", "both", "several"],
+)
+def test_a_signature_is_added_to_those_of_others(
+    running: RunningRegistry, present: tuple[str, ...], expected: list[str], is_written: bool
+) -> None:
+    store = open_registry(running)
+    if present:
+        add_signatures(store, SIGNATURES, *present, annotations={"kept": "as it is"})
+    assert add_signatures(store, SIGNATURES, "ours") == is_written
+    assert signed_by(store, SIGNATURES) == expected
+    digest = store.resolve(SIGNATURES).digest
+    assert json.loads(store.manifest(digest)).get("annotations") == ({"kept": "as it is"} if present else None)
+    assert not add_signatures(store, SIGNATURES, "ours")
+    assert store.resolve(SIGNATURES).digest == digest
+
+
+def test_the_same_signatures_give_the_same_manifest(faulty: FaultyRegistry) -> None:
+    for tag in (SIGNATURES, SIGNATURES.replace("5", "6")):
+        add_signatures(client(faulty), tag, "theirs")
+        add_signatures(client(faulty), tag, "ours")
+    assert len({faulty.tags[tag] for tag in faulty.tags}) == 1
+
+
+def test_signatures_that_another_overwrote_meanwhile_are_added_again(faulty: FaultyRegistry) -> None:
+    store = client(faulty)
+    theirs, blobs = signature_manifest("theirs")
+    faulty.blobs |= blobs
+    faulty.fail("PUT", f"/manifests/{SIGNATURES}", moved_on(faulty, theirs))
+    assert add_signatures(store, SIGNATURES, "ours")
+    assert signed_by(store, SIGNATURES) == ["theirs", "ours"]
+
+
+def test_signatures_that_others_keep_overwriting_are_given_up(faulty: FaultyRegistry) -> None:
+    theirs, blobs = signature_manifest("theirs")
+    faulty.blobs |= blobs
+    faulty.fail("PUT", f"/manifests/{SIGNATURES}", moved_on(faulty, theirs), times=99)
+    with pytest.raises(EvalHubError, match="others keep overwriting this manifest of signatures"):
+        add_signatures(client(faulty), SIGNATURES, "ours")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"[]", b"no JSON", b'{"manifests": []}', b'{"layers": {}}', b'{"layers": [7]}', b'{"layers": [{}]}'],
+)
+def test_what_is_no_manifest_of_signatures_is_not_overwritten(faulty: FaultyRegistry, content: bytes) -> None:
+    faulty.manifests[digest_of(content)] = (MANIFEST, content)
+    faulty.tags[SIGNATURES] = digest_of(content)
+    with pytest.raises(EvalHubError, match=f"{SIGNATURES}: is no manifest of signatures .*delete this tag"):
+        add_signatures(client(faulty), SIGNATURES, "ours")
+    assert faulty.tags[SIGNATURES] == digest_of(content)
+
+
+def test_a_second_push_keeps_what_others_attached(running: RunningRegistry, tmp_path: Path) -> None:
+    digest = write_layout(tmp_path / "layout")
+    store, tag = open_registry(running), f"{digest.replace(':', '-')}.sig"
+    push(tmp_path / "layout", store)
+    # as `cosign sign` does it: what is there, and one more
+    present = json.loads(store.manifest(store.resolve(tag).digest))
+    theirs = {**present["layers"][0], "annotations": {"dev.cosignproject.cosign/signature": "theirs"}}
+    for layers in ([*present["layers"], theirs], [theirs]):
+        changed = json.dumps({**present, "layers": layers}).encode()
+        store.put_manifest(changed, MANIFEST, tag)
+        push(tmp_path / "layout", open_registry(running))
+        after = json.loads(store.manifest(store.resolve(tag).digest))["layers"]
+        assert theirs in after
+        assert present["layers"][0] in after
+        assert len(after) == 2
+    assert push(tmp_path / "layout", open_registry(running)) == Pushed(digest, 0, 0, 0)
 
 
 def test_a_tag_whose_digest_is_not_that_of_its_bytes_is_found_out(faulty: FaultyRegistry) -> None:

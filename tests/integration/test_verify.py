@@ -83,6 +83,7 @@ def test_tampering_exits_1_and_says_what_happened(cli: Any, signed: SignedRun) -
     assert (done.status, done.err) == (1, "")
     assert "plan.json: " in done.out
     assert "Do not rely on this evidence: see blobs." in done.out
+    assert "PASS" not in done.out.splitlines()
 
 
 def test_a_verdict_other_than_pass_exits_1_when_pass_is_required(cli: Any, signed: SignedRun) -> None:
@@ -103,16 +104,45 @@ def test_a_verdict_other_than_pass_exits_1_when_pass_is_required(cli: Any, signe
         (["registry.example/team/evals"], "which evidence? (name a tag or a digest: "),
         (["registry.example/team/evals:x@sha256:12"], "the digest must be sha256: and 64 hex digits"),
         (["RUN", "--key", "nokey"], "nokey: there is no key"),
+        (["RUN", "--model-digest", "abc"], "model digest: must be sha256: and 64 hex digits, got 'abc'"),
         (["RUN", "--max-age", "soon"], "must be a duration such as 90m, 12h or 7d, got 'soon'"),
         (["registry.example/team/evals:x", "--registry-secret", "nothing"], "--registry-secret: there is no folder"),
         ([], "Missing argument"),
     ],
-    ids=["folder", "path", "run", "no tag", "digest", "key", "age", "secret", "nothing"],
+    ids=["folder", "path", "run", "no tag", "digest", "key", "model", "age", "secret", "nothing"],
 )
 def test_what_cannot_be_opened_exits_2(cli: Any, signed: SignedRun, arguments: list[str], said: str) -> None:
     done = cli("verify", *[signed.path if each == "RUN" else each for each in arguments])
     assert (done.status, done.out) == (2, "")
     assert said in done.err
+
+
+def test_evidence_is_named_as_verify_names_it(cli: Any, signed: SignedRun) -> None:
+    named = verify(f"{signed.layout}:{tag(signed)}", "--key", signed.public_key).json["reference"]
+    assert named == f"{signed.layout}:{tag(signed)}@{signed.digest}"
+    again = cli("verify", named, "--key", signed.public_key)
+    assert (again.status, again.out.splitlines()[0].split()) == (0, ["evidence", named])
+
+
+@pytest.mark.parametrize(
+    "content", [None, "{", '{"imageLayoutVersion": "9.0"}', "[]"], ids=["missing", "torn", "version", "list"]
+)
+def test_a_layout_of_no_known_version_is_not_verified(cli: Any, signed: SignedRun, content: str | None) -> None:
+    if content is None:
+        (signed.layout / "oci-layout").unlink()
+    else:
+        (signed.layout / "oci-layout").write_text(content)
+    done = cli("verify", signed.path, "--key", signed.public_key)
+    assert (done.status, done.out) == (2, "")
+    assert "oci-layout: " in done.err
+
+
+def test_what_is_printed_can_be_pasted(cli: Any, signed: SignedRun, tmp_path: Path) -> None:
+    target = tmp_path / "sp ace; x"
+    done = cli("pull", signed.pinned, target)
+    line = next(line for line in done.out.splitlines() if "check it: " in line)
+    check = line.partition("check it: ")[2]
+    subprocess.run(["sh", "-c", check], check=True, capture_output=True, cwd=tmp_path)
 
 
 def test_pulled_files_are_told_from_a_layout(cli: Any, signed: SignedRun) -> None:

@@ -45,7 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             output = options.output or Path(folder) / record.run_id
             assemble(header, record, options.fingerprint, options.results, output)
             verdict = aggregate(output, mlflow_uri=options.mlflow_uri, mlflow_required=options.mlflow_required)
-            pipeline_run.hand_over(output, options.verdict_file, options.evidence, options.report_file)
+            wanted = {"verdict.json": options.verdict_file, "report.html": options.report}
+            pipeline_run.hand_over(output, wanted | {"report.md": options.report_text}, options.evidence)
             shown: dict[str, Mapping[str, float | str]] = {
                 "metrics": pipeline_run.numbers(verdict),
                 "evidence": pipeline_run.whereabouts(output),
@@ -80,7 +81,8 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--num-examples", type=int, default=0, help="examples a benchmark at most; 0 is no limit")
     run.add_argument("--verdict-file", type=Path, metavar="FILE", help="gets verdict.json")
     run.add_argument("--evidence", type=Path, metavar="DIR", help="gets the evidence")
-    run.add_argument("--report-file", type=Path, metavar="FILE", help="gets report.md")
+    run.add_argument("--report", type=Path, metavar="FILE", help="gets report.html")
+    run.add_argument("--report-text", type=Path, metavar="FILE", help="gets report.md")
     run.add_argument("--executor-input", metavar="JSON", help="what Kubeflow Pipelines tells a task of itself")
     run_inputs.add_options(parser)
     return parser

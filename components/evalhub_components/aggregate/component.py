@@ -24,7 +24,8 @@ PARAMETERS = {
 def aggregate(image: str, count: int) -> BaseComponent:
     """Return the component that judges and publishes the inputs `results_0` to `results_<count - 1>`.
 
-    Outputs `verdict` (verdict.json), `evidence` (an OCI image layout), `report` and `metrics` for the dashboard.
+    Outputs `verdict` (verdict.json), `evidence` (an OCI image layout), and for the dashboard `report` (HTML),
+    `report_text` (Markdown) and `metrics`.
     """
     names = [f"results_{position}" for position in range(count)]
     ports: dict[str, Any] = {**PARAMETERS, "fingerprint": dsl.Input[dsl.Artifact]}
@@ -32,7 +33,8 @@ def aggregate(image: str, count: int) -> BaseComponent:
     ports |= {
         "verdict": dsl.Output[dsl.Artifact],
         "evidence": dsl.Output[dsl.Artifact],
-        "report": dsl.Output[dsl.Markdown],
+        "report": dsl.Output[dsl.HTML],
+        "report_text": dsl.Output[dsl.Markdown],
         "metrics": dsl.Output[dsl.Metrics],
     }
 
@@ -47,7 +49,8 @@ def aggregate(image: str, count: int) -> BaseComponent:
                 *(word for name in names for word in ("--results", given[name].path)),
                 *("--verdict-file", given["verdict"].path),
                 *("--evidence", given["evidence"].path),
-                *("--report-file", given["report"].path),
+                *("--report", given["report"].path),
+                *("--report-text", given["report_text"].path),
                 *("--executor-input", dsl.PIPELINE_TASK_EXECUTOR_INPUT_PLACEHOLDER),
             ],
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from evalhub_components import __version__, atomic
@@ -62,11 +62,11 @@ def record(
     )
 
 
-def hand_over(run: Path, verdict: Path | None, evidence: Path | None, report: Path | None) -> None:
-    """Copy verdict.json, the evidence and report.md to where the pipeline wants them."""
-    for source, target in ((run / "verdict.json", verdict), (run / "report.md", report)):
+def hand_over(run: Path, files: Mapping[str, Path | None], evidence: Path | None) -> None:
+    """Copy files of the run, by their names, and the evidence to where the pipeline wants them."""
+    for name, target in files.items():
         if target is not None:
-            atomic.write_bytes(target, source.read_bytes())
+            atomic.write_bytes(target, (run / name).read_bytes())
     if evidence is not None:
         shutil.rmtree(evidence, ignore_errors=True)
         shutil.copytree(run / "evidence", evidence)

@@ -96,11 +96,16 @@ class Harness:
     def __init__(self, settings: Settings, report: Report) -> None:
         self._settings = settings
         self._credentials = credentials.read()
-        self._redaction = Redaction([self._credentials.api_key, self._credentials.hf_token])
+        # Kubeflow Pipelines may give every task a login at MLflow
+        login = [os.environ.get(name) for name in ("MLFLOW_TRACKING_TOKEN", "MLFLOW_TRACKING_PASSWORD")]
+        self._redaction = Redaction([self._credentials.api_key, self._credentials.hf_token, *login])
         self._report = report
         self._memory = MemoryWatch()
         self._data = external_data.read(settings.test_data)
         self._environment = environment.capture() | ({"test_data": self._data.facts} if self._data.facts else {})
+        # the run that Kubeflow Pipelines made for this task: `aggregate` puts the results there
+        if run_id := os.environ.get("MLFLOW_RUN_ID"):
+            self._environment["mlflow_run_id"] = run_id
         self._work = Path(tempfile.mkdtemp(prefix="evalhub-"))
         process.adopt_orphans()
 

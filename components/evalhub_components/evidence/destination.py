@@ -36,7 +36,7 @@ class Destination:
         """What the signature is for: `host/repository`, empty when the evidence goes nowhere."""
         return f"{self.reference.host}/{self.reference.repository}" if self.reference else ""
 
-    def subject(self, coordinates: OCICoordinates | None) -> Subject | None:
+    def subject(self, coordinates: OCICoordinates | None, model_digest: str | None) -> Subject | None:
         """Return the model's manifest that `oci_subject` names, None when it names none.
 
         Raises:
@@ -50,6 +50,11 @@ class Destination:
             found = self.registry.resolve(name)
         except NotFound as error:
             raise NotFound(f"oci_subject: {error} (the evidence can only refer to an image that is there)") from None
+        if model_digest not in (None, found.digest):
+            raise EvalHubError(
+                f"oci_subject: names {found.digest}, but the model's digest is said to be {model_digest} "
+                "(one of them is another model)"
+            )
         return Subject(media_type=found.media_type, digest=found.digest, size=found.size)
 
 
@@ -62,13 +67,13 @@ def of(exports: Exports | None, environ: Mapping[str, str] = os.environ) -> Dest
     """
     oci = exports.oci if exports else None
     folder = credentials.mounted(credentials.SIGNING_SECRET, "private.key", environ=environ)
-    if folder is None and oci and oci.signing:
-        name = oci.signing.secret_ref
+    if folder is None and exports and exports.signing:
+        name = exports.signing.secret_ref
         raise EvalHubError(
-            f"exports.oci.signing: the key is not here ({credentials.SIGNING_SECRET} must name the folder of {name})"
+            f"exports.signing: the key is not here ({credentials.SIGNING_SECRET} must name the folder of {name})"
         )
     key = _key(folder) if folder else None
-    if not (oci and oci.coordinates):
+    if oci is None:
         return Destination(key=key)
     return _registry(oci.coordinates, key, environ)
 

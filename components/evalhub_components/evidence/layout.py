@@ -111,11 +111,12 @@ class Layout:
 
         Raises:
             NotFound: there is no layout.
-            EvalHubError: its `index.json` is no index.
+            EvalHubError: its `oci-layout` names no version that is known, or its `index.json` is no index.
         """
         self._path = path
         if not (path / "index.json").is_file():
             raise NotFound(f"{path}: is no OCI image layout (there is no index.json)")
+        _check_version(self._read("oci-layout"), path / "oci-layout")
         self._entries = _entries(self._read("index.json"), path / "index.json")
 
     @property
@@ -177,6 +178,15 @@ class Layout:
             os.close(descriptor)
             raise EvalHubError(f"{path}: is no regular file")
         return os.fdopen(descriptor, "rb")
+
+
+def _check_version(content: bytes, path: Path) -> None:
+    try:
+        version = str(json.loads(content)["imageLayoutVersion"])
+    except (ValueError, KeyError, TypeError, RecursionError):
+        version = ""
+    if not version.startswith("1."):
+        raise EvalHubError(f"{path}: must name version 1.0.0 of the OCI image layout")
 
 
 def _entries(content: bytes, path: Path) -> list[tuple[Descriptor, str]]:

@@ -98,7 +98,7 @@ def _inconclusive(run: LoadedRun, verdict: Verdict, local: bool) -> list[Step]:
 def _without(run: LoadedRun, verdict: Verdict, local: bool) -> list[Step]:
     lacking = [test for test in verdict.benchmarks if outcome(test) == "error"]
     steps = [
-        Step(f"Cure why {test.benchmark_id} has no score: {test.reason}. Its log is benchmarks/{test.slug}/log.txt.")
+        Step(f"Cure why {test.benchmark_id} has no score: {_why(test)}. Its log is benchmarks/{test.slug}/log.txt.")
         for test in lacking[:_NAMED]
     ]
     if len(lacking) > _NAMED:
@@ -107,6 +107,10 @@ def _without(run: LoadedRun, verdict: Verdict, local: bool) -> list[Step]:
         again = ("evalhub-kfp", "run", "--resume", str(run.path))
         return [*steps, Step("Then go on with the run: what is finished stays.", again)]
     return [*steps, Step("Then start the run again; no score was ever made up for a missing one.")]
+
+
+def _why(test: BenchmarkTest) -> str:
+    return test.reason.removeprefix("no score: ").rstrip(".")
 
 
 def _loss(test: BenchmarkTest) -> float:

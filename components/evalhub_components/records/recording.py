@@ -3,25 +3,33 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections import Counter
-from collections.abc import Mapping
 from typing import Any, Literal
 
-from evalhub_components import canonical
+from evalhub_components import atomic, canonical
+from evalhub_components.errors import EvalHubError
+from evalhub_components.records.mlflow_limits import (
+    DATASET_DIGEST,
+    DATASET_NAME,
+    DATASET_SOURCE,
+    EXPERIMENT_NAME,
+    PARAM_VALUE,
+    PARAMS,
+    RUN_NAME,
+    TAG_VALUE,
+    cut,
+    cut_all,
+    metric_names,
+    told_apart,
+)
 from evalhub_components.run_directory import LoadedRun, instant
 from evalhub_components.schema.document import Document
 from evalhub_components.schema.plan import BenchmarkTask, effective_examples
 from evalhub_components.schema.verdict import BenchmarkTest, Verdict
+from evalhub_components.scoring.comparison import shown
 from evalhub_components.scoring.judgement import TaskOutcome
-
-# MLflow's own limits, in characters
-_TAG_VALUE = 8000
-_PARAM_VALUE = 6000
-_KEY = 250
-_DATASET_DIGEST = 36
-_DATASET_NAME = 500
-_DATASET_SOURCE = 65535
 
 RUN_ID = "evalhub.run_id"
 """The tag that finds the MLflow run of an evaluation."""
@@ -42,11 +50,13 @@ class RunRecording(Document):
 
     Attributes:
         key: tag and value that find the run again, so that a repeated step adds nothing.
+        task_run_id: the run that Kubeflow Pipelines made for the task that ran the benchmark.
         started, ended: in milliseconds since 1970; `ended` is also the time of every metric, so that a metric logged
             twice stays one.
     """
 
     key: tuple[str, str]
+    task_run_id: str | None = None
     name: str
     status: RunStatus
     started: int
@@ -61,10 +71,12 @@ class Recording(Document):
     """A run of an evaluation: a parent with the decision, and a child per benchmark.
 
     Attributes:
+        task_run_id: the run that Kubeflow Pipelines made for the task that records; the recording joins its tree.
         artifacts: text files of the parent, by name.
     """
 
     schema_version: Literal[1] = 1
+    task_run_id: str | None = None
     experiment: str
     experiment_tags: dict[str, str]
     parent: RunRecording
@@ -73,7 +85,15 @@ class Recording(Document):
 
 
 def record(
-    run: LoadedRun, verdict: Verdict, *, report: str, evidence_digest: str, evidence_reference: str | None
+    run: LoadedRun,
+    verdict: Verdict,
+    *,
+    report: str,
+    evidence_digest: str,
+    evidence_reference: str | None,
+    html: str | None = None,
+    commit: str | None = None,
+    task_run_id: str | None = None,
 ) -> Recording:
     """Return what MLflow is to hold of a judged run.
 
@@ -83,66 +103,66 @@ def record(
         report: Markdown, the parent's note.
         evidence_digest: of the evidence's index.
         evidence_reference: where the evidence is, None when it is nowhere but in this step.
+        html: the report as a page.
+        commit: of the repository that the run was started for.
+        task_run_id: the run that Kubeflow Pipelines made for this task, None where it makes none.
     """
     started = _milliseconds(run.record.started_at)
     ended = _milliseconds(run.completed_at() or run.record.started_at)
-    tags = {
-        **{name: run.record.experiment_tags[key] for key, name in metric_names(run.record.experiment_tags).items()},
-        "evalhub.verdict": verdict.verdict,
-        "evalhub.reason": verdict.reasons[0] if verdict.reasons else "",
-        "evalhub.state": verdict.state,
-        "evalhub.limited": str(verdict.limited).lower(),
-        "evalhub.collection": f"{verdict.collection_id}@{verdict.collection_version}",
-        "evalhub.plan_digest": verdict.plan_digest,
-        "evalhub.job_id": run.record.job_id,
-        "evalhub.model_name": run.record.model_name,
-        "evalhub.model_url": run.record.model_url,
-        "evalhub.fingerprint": run.fingerprint.digest() if run.fingerprint else "none",
-        "evalhub.evidence_digest": evidence_digest,
-        **({"evalhub.evidence_reference": evidence_reference} if evidence_reference else {}),
-        **({"evalhub.tags": ",".join(run.record.tags)} if run.record.tags else {}),
-        "evalhub.engine": run.record.engine,
-        "mlflow.note.content": report,
-    }
+    # MLflow takes names of tags as it takes those of metrics
+    own = cut_all(run.record.experiment_tags, TAG_VALUE)
     parent = RunRecording(
         key=(RUN_ID, run.record.run_id),
-        name=run.record.name or f"{verdict.collection_id} {run.record.model_name}",
+        name=cut(run.record.name or f"{verdict.collection_id} {run.record.model_name}", RUN_NAME),
         status=_parent_status(verdict),
         started=started,
         ended=ended,
-        tags=_cut(tags, _TAG_VALUE),
+        tags={
+            **({"mlflow.source.git.commit": cut(commit, TAG_VALUE)} if commit else {}),
+            **own,
+            **_decision(run, verdict),
+            "evalhub.evidence_digest": evidence_digest,
+            **({"evalhub.evidence_reference": evidence_reference} if evidence_reference else {}),
+            "mlflow.note.content": cut(report, TAG_VALUE),
+        },
         params={},
         metrics=_gate_metrics(verdict),
     )
+    pages = {"report.html": html} if html is not None else {}
     return Recording(
-        experiment=run.record.experiment_name,
-        experiment_tags=run.record.experiment_tags,
+        task_run_id=task_run_id,
+        experiment=cut(run.record.experiment_name, EXPERIMENT_NAME),
+        experiment_tags=own,
         parent=parent,
         children=[
             _child(run, run.plan.tasks[test.benchmark_index], test, (started, ended)) for test in verdict.benchmarks
         ],
-        artifacts={"verdict.json": canonical.dumps(verdict.as_json()).decode(), "report.md": report},
+        artifacts={"verdict.json": canonical.dumps(verdict.as_json()).decode(), "report.md": report, **pages},
     )
 
 
-def metric_names(originals: Mapping[str, Any]) -> dict[str, str]:
-    """Return a name MLflow takes for each metric: `acc,none` -> `acc`, `pass@1` -> `pass_at_1`.
-
-    Of several that would share a name, the later ones get a number.
-    """
-    names: dict[str, str] = {}
-    taken: set[str] = set()
-    for original in sorted(originals):
-        stem = original.removesuffix(",none").replace(",", "/").replace("@", "_at_")
-        stem = re.sub(r"[^A-Za-z0-9_./ -]", "_", stem)
-        # MLflow reads a name as a path, and wants it in its shortest form
-        parts = [part.strip() for part in stem.split("/") if part.strip(" .")]
-        stem = "/".join(parts)[: _KEY - 12] or "metric"
-        names[original] = next(
-            name for name in (stem, *(f"{stem}_{n}" for n in range(2, len(originals) + 2))) if name not in taken
-        )
-        taken.add(names[original])
-    return names
+def _decision(run: LoadedRun, verdict: Verdict) -> dict[str, str]:
+    record = run.record
+    facts = {
+        "verdict": verdict.verdict,
+        "reason": verdict.reasons[0] if verdict.reasons else "",
+        "score": None if verdict.score is None else shown(verdict.score),
+        "threshold": shown(verdict.threshold),
+        "state": verdict.state,
+        "limited": str(verdict.limited).lower(),
+        "collection": f"{verdict.collection_id}@{verdict.collection_version}",
+        "plan_digest": verdict.plan_digest,
+        "job_id": record.job_id,
+        "model_name": record.model_name,
+        "model_url": record.model_url,
+        "model_digest": record.model_digest,
+        "fingerprint": run.fingerprint.digest() if run.fingerprint else "none",
+        "tags": ",".join(record.tags) or None,
+        "engine": record.engine,
+    }
+    tags = {f"evalhub.{name}": cut(value, TAG_VALUE) for name, value in facts.items() if value is not None}
+    # the tag by which Kubeflow Pipelines finds its own runs
+    return tags | ({"kfp.pipeline_run_id": record.run_id} if record.engine == "kfp" else {})
 
 
 def _child(run: LoadedRun, task: BenchmarkTask, test: BenchmarkTest, when: tuple[int, int]) -> RunRecording:
@@ -160,11 +180,12 @@ def _child(run: LoadedRun, task: BenchmarkTask, test: BenchmarkTest, when: tuple
     }
     return RunRecording(
         key=("evalhub.task_key", f"{run.record.run_id}/{task.index}"),
-        name=task.slug,
+        task_run_id=_task_run_id(run, task) if run.record.engine == "kfp" else None,
+        name=cut(task.slug, RUN_NAME),
         status="FINISHED" if completed else "FAILED",
         started=_milliseconds(results.started_at, when[0]) if results else when[0],
         ended=_milliseconds(results.completed_at, when[1]) if results else when[1],
-        tags=_cut(tags, _TAG_VALUE),
+        tags=cut_all(tags, TAG_VALUE),
         params=_params(run, task),
         metrics=_benchmark_metrics(test, outcome),
         dataset=_dataset(task, outcome),
@@ -184,24 +205,14 @@ def _params(run: LoadedRun, task: BenchmarkTask) -> dict[str, str]:
         "threshold": task.threshold.value if task.threshold else None,
         "threshold_source": task.threshold.source if task.threshold else None,
     }
-    # one log_batch takes 100 parameters
-    given = {f"parameters.{key}": value for key, value in list(task.parameters.items())[:80]}
-    names = metric_names({**facts, **given})
-    return _cut({names[key]: _text(value) for key, value in {**facts, **given}.items()}, _PARAM_VALUE)
+    given = {f"parameters.{key}": value for key, value in task.parameters.items()}
+    # what decides comes first, and the rest as far as one request goes
+    first = dict(list((facts | given).items())[:PARAMS])
+    return cut_all({key: _text(value) for key, value in first.items()}, PARAM_VALUE)
 
 
 def _benchmark_metrics(test: BenchmarkTest, outcome: TaskOutcome | None) -> dict[str, float]:
-    metrics: dict[str, float] = {}
-    if outcome is not None:
-        reported = outcome.results.metrics
-        names = metric_names(reported)
-        for original, metric in reported.items():
-            if isinstance(metric.value, int | float) and not isinstance(metric.value, bool):
-                metrics[names[original]] = float(metric.value)
-            if metric.stderr is not None:
-                metrics[f"{names[original]}_stderr"] = metric.stderr
-        for name, value in outcome.results.usage.items():
-            metrics[f"usage/{metric_names({name: value})[name]}"] = value
+    """Return all numbers of a benchmark; what the framework named as we name ours gets a number behind its name."""
     ours = {
         "evalhub/score": test.score,
         "evalhub/normalized_score": test.normalized_score,
@@ -209,7 +220,27 @@ def _benchmark_metrics(test: BenchmarkTest, outcome: TaskOutcome | None) -> dict
         "evalhub/num_evaluated": test.num_evaluated,
         "evalhub/num_errors": test.num_errors,
     }
-    return {**metrics, **{name: float(value) for name, value in ours.items() if value is not None}}
+    found: dict[str, float] = {name: float(value) for name, value in ours.items() if value is not None}
+    if outcome is None:
+        return found
+    reported, usage = outcome.results.metrics, outcome.results.usage
+    names, used = metric_names(reported), metric_names(usage)
+    rows: list[tuple[str, Any]] = list(found.items())
+    rows += [(names[name], metric.value) for name, metric in reported.items()]
+    rows += [(f"{names[name]}_stderr", metric.stderr) for name, metric in reported.items()]
+    rows += [(f"usage/{used[name]}", value) for name, value in usage.items()]
+    numbers = [(name, number) for name, value in rows if (number := _number(value)) is not None]
+    return dict(zip(told_apart([name for name, _ in numbers]), (number for _, number in numbers), strict=True))
+
+
+def _number(value: Any) -> float | None:
+    """Return a finite number as MLflow holds it, None for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        return float(value) if math.isfinite(value) else None
+    except OverflowError:
+        return None
 
 
 def _gate_metrics(verdict: Verdict) -> dict[str, float]:
@@ -222,11 +253,11 @@ def _gate_metrics(verdict: Verdict) -> dict[str, float]:
     metrics = {name: value for name, value in gate.items() if value is not None}
     # a collection may have a benchmark twice
     times = Counter(test.benchmark_id for test in verdict.benchmarks)
-    shown = {(test.benchmark_id if times[test.benchmark_id] == 1 else test.slug): test for test in verdict.benchmarks}
-    for label, name in metric_names(shown).items():
-        score = shown[label].score
+    tests = {(test.benchmark_id if times[test.benchmark_id] == 1 else test.slug): test for test in verdict.benchmarks}
+    for label, name in metric_names(tests).items():
+        score = tests[label].score
         if score is not None:
-            metrics.setdefault(f"{name if name != 'gate' else shown[label].slug}/score", score)
+            metrics.setdefault(f"{name if name != 'gate' else tests[label].slug}/score", score)
     return metrics
 
 
@@ -236,9 +267,9 @@ def _dataset(task: BenchmarkTask, outcome: TaskOutcome | None) -> DatasetRecordi
         return None
     only = next(iter(digests.values())) if len(digests) == 1 else canonical.digest(digests)
     return DatasetRecording(
-        name=f"{task.provider_id}/{task.benchmark_id}"[:_DATASET_NAME],
-        digest=only.removeprefix("sha256:")[:_DATASET_DIGEST],
-        source=json.dumps(digests, sort_keys=True)[:_DATASET_SOURCE],
+        name=f"{task.provider_id}/{task.benchmark_id}"[:DATASET_NAME],
+        digest=only.removeprefix("sha256:")[:DATASET_DIGEST],
+        source=json.dumps(digests, sort_keys=True)[:DATASET_SOURCE],
     )
 
 
@@ -249,6 +280,17 @@ def _parent_status(verdict: Verdict) -> RunStatus:
     return "FAILED" if verdict.verdict == "error" else "FINISHED"
 
 
+def _task_run_id(run: LoadedRun, task: BenchmarkTask) -> str | None:
+    """Return the MLflow run that the benchmark's task was given, as it wrote it down."""
+    if task.index not in run.folders:
+        return None
+    try:
+        found = atomic.read_json(run.folders[task.index] / "environment.json").get("mlflow_run_id")
+    except (EvalHubError, AttributeError, RecursionError):
+        return None
+    return found if isinstance(found, str) and re.fullmatch(r"[0-9a-f]{32}", found) else None
+
+
 def _milliseconds(timestamp: str, otherwise: int = 0) -> int:
     moment = instant(timestamp)
     return int(moment.timestamp() * 1000) if moment else otherwise
@@ -256,7 +298,3 @@ def _milliseconds(timestamp: str, otherwise: int = 0) -> int:
 
 def _text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-
-
-def _cut(values: Mapping[str, str], limit: int) -> dict[str, str]:
-    return {key[:_KEY]: value if len(value) <= limit else value[: limit - 1] + "…" for key, value in values.items()}

@@ -32,7 +32,7 @@ def render(run: LoadedRun, verdict: Verdict, publication: Publication | None = N
             which goes into the evidence.
     """
     environments = wording.environments(run)
-    steps = next_steps(run, verdict, local=_is_local(run, publication))
+    steps = next_steps(run, verdict, local=wording.is_local(run, publication))
     for width in _WIDTHS:
         head = _head(run, verdict, steps, width)
         provenance = [*_provenance(run, verdict, width), *(f"- {prose(text, width)}" for text in environments)]
@@ -98,7 +98,7 @@ def _row(test: BenchmarkTest, width: int) -> str:
 def _folded(tests: Sequence[BenchmarkTest], rows: Sequence[str], room: int) -> list[str]:
     """Return as many rows as there is room for, those that explain a bad verdict first, and a count of the rest."""
     kept: set[int] = set()
-    for position in sorted(range(len(tests)), key=lambda position: (_interest(tests[position]), position)):
+    for position in sorted(range(len(tests)), key=lambda position: (wording.interest(tests[position]), position)):
         room -= len(rows[position]) + 1
         if room < 0:
             break
@@ -107,12 +107,6 @@ def _folded(tests: Sequence[BenchmarkTest], rows: Sequence[str], room: int) -> l
     counts = ", ".join(f"{count} {word}" for word, count in sorted(rest.items()))
     count = sum(rest.values())
     return [*(rows[position] for position in sorted(kept)), "", f"{count} more are in verdict.json: {counts}."]
-
-
-def _interest(test: BenchmarkTest) -> int:
-    if not wording.counts(test):
-        return 3 if test.passed is not True else 4
-    return {"error": 0, "fail": 1 if test.required else 2}.get(wording.outcome(test), 4)
 
 
 def _notes(run: LoadedRun, width: int) -> list[str]:
@@ -154,7 +148,7 @@ def _where(run: LoadedRun, publication: Publication | None) -> list[str]:
     ]
     if publication is None:
         return [*lines, "- every file is as it was: `sha256sum -c SHA256SUMS`"]
-    local = _is_local(run, publication)
+    local = wording.is_local(run, publication)
     if local:
         lines.append(f"- judge it again: {_command('evalhub-kfp', 'judge', str(run.path))}")
     if publication.evidence_digest:
@@ -168,11 +162,6 @@ def _where(run: LoadedRun, publication: Publication | None) -> list[str]:
         if uri.startswith("sqlite:"):
             lines.append(f"- look at it: {_command('mlflow', 'ui', '--backend-store-uri', uri)}")
     return [*lines, *(f"- **warning**: {prose(warning, 300)}" for warning in publication.warnings[:_LISTED])]
-
-
-def _is_local(run: LoadedRun, publication: Publication | None) -> bool:
-    """Return whether whoever reads this has the run directory: a pod's is gone, and evidence is read anywhere."""
-    return publication is not None and run.record.engine != "kfp"
 
 
 def _evidence(publication: Publication, local: bool) -> list[str]:

@@ -44,13 +44,19 @@ def overall(verdict: Verdict) -> str:
         return f"none; between {shown(low)} and {shown(high)} for any value of the missing ones"
     text = shown(verdict.score)
     if verdict.interval is not None:
-        low, high = verdict.interval
+        low, high = interval(verdict.interval)
         text += f", one-sided {verdict.confidence:.0%} bounds {shown(low)} and {shown(high)}"
     else:
         text += ", no interval (a benchmark gave no standard error)"
     if verdict.probability is not None:
         text += f", P(true score reaches the threshold) = {shown(verdict.probability, 3)}"
     return text
+
+
+def interval(bounds: tuple[float, float]) -> tuple[float, float]:
+    """Return the bounds of a score as they are shown: a normal approximation may leave the scale, and no score does."""
+    low, high = bounds
+    return min(max(low, 0.0), 1.0), min(max(high, 0.0), 1.0)
 
 
 def overall_threshold(verdict: Verdict) -> str:
@@ -71,6 +77,13 @@ def outcome(test: BenchmarkTest) -> Outcome:
     return "scored" if test.passed is None else "pass" if test.passed else "fail"
 
 
+def interest(test: BenchmarkTest) -> int:
+    """Return how little a benchmark explains of a verdict: 0 for one that alone takes it away."""
+    if not counts(test):
+        return 3 if test.passed is not True else 4
+    return {"error": 0, "fail": 1 if test.required else 2}.get(outcome(test), 4)
+
+
 def mark(test: BenchmarkTest) -> str:
     """Return how a benchmark takes part, empty when it simply counts."""
     return "required" if test.required else "advisory" if test.weight == 0 else ""
@@ -89,11 +102,16 @@ def examples(test: BenchmarkTest) -> str:
     return " of ".join(numbers) or "-"
 
 
+def is_local(run: LoadedRun, publication: Publication | None) -> bool:
+    """Return whether whoever reads this has the run directory: a pod's is gone, and evidence is read anywhere."""
+    return publication is not None and run.record.engine != "kfp"
+
+
 def environments(run: LoadedRun) -> list[str]:
     """Return what the benchmarks ran on, the most frequent first."""
-    found = Counter(_environment(folder) for folder in run.folders.values())
+    found = Counter(environment(folder) for folder in run.folders.values())
     found.pop("", None)
-    return [f"{count} benchmarks on {text}" for text, count in found.most_common(_MACHINES)]
+    return [f"{count} benchmark{'' if count == 1 else 's'} on {text}" for text, count in found.most_common(_MACHINES)]
 
 
 def verify_command(publication: Publication, *, local: bool) -> tuple[str, ...] | None:
@@ -109,7 +127,7 @@ def verify_command(publication: Publication, *, local: bool) -> tuple[str, ...] 
     return ("evalhub-kfp", "verify", publication.evidence_address or "", *key)
 
 
-def _environment(folder: Path) -> str:
+def environment(folder: Path) -> str:
     """Return the machine of one benchmark in words, empty when it did not say."""
     try:
         facts = atomic.read_json(folder / "environment.json")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
@@ -47,6 +48,22 @@ def matching(pattern: str, wanted: str) -> Any:
 
     return AfterValidator(check)
 
+
+def _one_line_each(value: dict[str, str]) -> dict[str, str]:
+    """Refuse what a form with one `key=value` a line cannot hold, or holds as something else."""
+    for name, text in value.items():
+        if not name.strip():
+            raise ValueError("must have names that are not empty")
+        if name != name.strip() or "=" in name or not name.isprintable():
+            raise ValueError(f"must have names of printable characters without = and spaces around them, got {name!r}")
+        if text != text.strip() or any(unicodedata.category(character) in _BREAKING for character in text):
+            raise ValueError(f"{name}: must be one line of text, without spaces around it")
+    return value
+
+
+_BREAKING = ("Cc", "Cs", "Zl", "Zp")
+Pairs = Annotated[dict[str, str], AfterValidator(_one_line_each)]
+"""Names and texts, such as tags and annotations."""
 
 DURATION = r"^\s*(\d{1,9})\s*([smhd]?)\s*$"
 

@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import AliasChoices, Field, ValidationInfo, field_validator
 
 from evalhub_components.schema.collection import BenchmarkConfig, Execution, Gate, HardwareConfig
-from evalhub_components.schema.document import Digest, Document, EndpointURL, Identifier, Positive, SecretName
+from evalhub_components.schema.document import Digest, Document, EndpointURL, Identifier, Pairs, Positive, SecretName
 from evalhub_components.schema.exports import Exports
 from evalhub_components.schema.provider import PassCriteria
 
@@ -54,7 +54,7 @@ class ExperimentConfig(Document):
     """The MLflow experiment that the run belongs to; `required` makes an MLflow failure an error."""
 
     name: str | None = None
-    tags: dict[str, str] = Field(default_factory=dict)
+    tags: Pairs = Field(default_factory=dict)
     required: bool = False
 
     @field_validator("tags", mode="before")

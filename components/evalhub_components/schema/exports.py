@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, Field
 
-from evalhub_components.schema.document import Digest, Document, SecretName, matching
+from evalhub_components.schema.document import Digest, Document, Pairs, SecretName, matching
 
 _RESERVED_TAGS = ("evalhub-", "evidence-", "run-", "sha256-")
 _OURS = "io.github.eval-hub."
@@ -25,8 +25,6 @@ def _free_tag(value: str) -> str:
 
 def _free_annotations(value: dict[str, str]) -> dict[str, str]:
     for name in value:
-        if not name.strip():
-            raise ValueError("must have names that are not empty")
         if name.startswith(_OURS) or name in _OF_THE_ARTIFACT:
             raise ValueError(f"must not use {name}: the evidence says that itself")
     return value
@@ -70,7 +68,7 @@ class OCICoordinates(Document):
     oci_repository: OCIRepository
     oci_tag: OCITag | None = None
     oci_subject: str | None = Field(default=None, min_length=1, max_length=500)
-    annotations: Annotated[dict[str, str], AfterValidator(_free_annotations)] = Field(default_factory=dict)
+    annotations: Annotated[Pairs, AfterValidator(_free_annotations)] = Field(default_factory=dict)
 
 
 class ConnectionRef(Document):
@@ -87,24 +85,17 @@ class SigningConfig(Document):
 
 
 class OCIExport(Document):
-    """Evidence pushed to a registry, signed, or both; without coordinates it stays in the run directory."""
+    """Evidence pushed to a registry."""
 
-    coordinates: OCICoordinates | None = None
+    coordinates: OCICoordinates
     k8s: ConnectionRef | None = None
-    signing: SigningConfig | None = Field(default=None, validate_default=True)
-
-    @field_validator("signing")
-    @classmethod
-    def _something_to_do(cls, value: SigningConfig | None, info: ValidationInfo) -> SigningConfig | None:
-        if value is None and "coordinates" in info.data and info.data["coordinates"] is None:
-            raise ValueError("must come with coordinates or with signing")
-        return value
 
 
 class Exports(Document):
-    """Where else the records of a run go."""
+    """Where else the records of a run go, and who signs them; what is not pushed is signed in the run directory."""
 
     oci: OCIExport | None = None
+    signing: SigningConfig | None = None
 
 
 class Subject(Document):

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import Field, ValidationError
 
 from evalhub_components.errors import InvalidDocument, Problem
-from evalhub_components.schema.document import Digest, Document
+from evalhub_components.schema.document import Digest, Document, Pairs
 from evalhub_components.schema.exports import OCICoordinates
 
 TEXTS = {
@@ -34,7 +34,7 @@ class RunInputs(Document):
     """
 
     experiment_name: str | None = None
-    experiment_tags: dict[str, str] = Field(default_factory=dict)
+    experiment_tags: Pairs = Field(default_factory=dict)
     scheduled_time: str | None = None
     coordinates: OCICoordinates | None = None
     model_digest: Digest | None = None

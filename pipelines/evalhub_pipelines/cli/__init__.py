@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import traceback
@@ -19,6 +20,7 @@ import click
 import evalhub_components
 from evalhub_pipelines.cli import (
     catalogue,
+    comparing,
     compiling,
     demo,
     evidence,
@@ -27,7 +29,9 @@ from evalhub_pipelines.cli import (
     keys,
     output,
     planning,
+    reporting,
     running,
+    workflow_commands,
 )
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110, "show_default": True}
@@ -62,6 +66,8 @@ for command in (
     running.run,
     planning.plan,
     judging.judge,
+    reporting.report,
+    comparing.compare,
     evidence.verify,
     evidence.pull,
     evidence.evidence,
@@ -77,6 +83,7 @@ for command in (
 
 def main() -> None:
     """Run the command line and exit."""
+    workflow_commands.guard(os.environ)
     # a job that is told to end does what it does on Ctrl-C: end its children, keep what is finished
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     status: int

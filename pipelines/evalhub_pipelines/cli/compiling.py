@@ -11,11 +11,14 @@ from evalhub_pipelines.cli import options
 
 @click.command("compile")
 @click.argument("collections", nargs=-1, metavar="[COLLECTION]...")
-@click.option("--config", type=click.Path(path_type=Path), metavar="FILE", help="an eval.yaml instead")
+@click.option(
+    "--config", type=click.Path(path_type=Path), metavar="FILE", help="an eval.yaml instead; the pipeline gets its name"
+)
 @click.option("--output", type=click.Path(path_type=Path), default=Path("compiled"), help="folder that gets the files")
 @click.option("--image", "images", multiple=True, metavar="PROVIDER=REF", help="image of a provider, or of components")
 @click.option("--image-lock", type=click.Path(path_type=Path), metavar="FILE", help="images pinned by make push-images")
 @click.option("--image-pull-secret", multiple=True, metavar="NAME", help="secret that the images are pulled with")
+@click.option("--private-host", multiple=True, metavar="HOST", help="host here that test data may come from by git")
 @click.option("--check", is_flag=True, help="write nothing; fail when a file is not what it should be")
 @options.catalog
 def compile_pipelines(
@@ -25,6 +28,7 @@ def compile_pipelines(
     images: tuple[str, ...],
     image_lock: Path | None,
     image_pull_secret: tuple[str, ...],
+    private_host: tuple[str, ...],
     check: bool,
     catalog_dir: Path | None,
 ) -> None:
@@ -50,8 +54,8 @@ def compile_pipelines(
     files = {}
     for source in [str(config)] if config else collections or catalog.collection_ids():
         found = evaluation.of(source, catalog)
-        name = f"{found.plan.header.collection_id}.yaml"
-        files[name] = compiled_files.pipeline_of(found, chosen, image_pull_secret)
+        name = config.stem if config else found.plan.header.collection_id
+        files[f"{name}.yaml"] = compiled_files.pipeline_of(found, chosen, image_pull_secret, private_host)
     if not (config or collections):
         files |= compiled_files.components(catalog, chosen)
     if check:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 import click
 
@@ -14,20 +13,6 @@ from evalhub_pipelines.cli import options, output
 if TYPE_CHECKING:
     from evalhub_components.evidence.signing.keys import PublicKey
     from evalhub_components.evidence.verification.outcome import Verification
-
-Command = TypeVar("Command", bound=Callable[..., Any])
-
-
-def _registry(command: Command) -> Command:
-    """Add what a registry asks for."""
-    for decorate in (
-        click.option(
-            "--ca", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="certificates of the registry"
-        ),
-        click.option("--registry-secret", metavar="NAME", help="secret with .dockerconfigjson  [default: Docker's]"),
-    ):
-        command = decorate(command)
-    return command
 
 
 def _seconds(_: click.Context, __: click.Parameter, value: str | None) -> int | None:
@@ -53,9 +38,9 @@ _key = click.option(
 @_key
 @click.option("--model-digest", metavar="DIGEST", help="digest of the model that the evidence is to be about")
 @click.option("--max-age", metavar="DURATION", callback=_seconds, help="how old the results may be, such as 12h or 7d")
-@click.option("--require-pass", is_flag=True, help="fail unless the verdict is pass")
+@click.option("--require-pass", is_flag=True, help="fail unless the verdict is pass, and not limited")
 @click.option("--mlflow-uri", metavar="URI", help="tracking server whose run is to name this evidence")
-@_registry
+@options.registry
 @options.output_format
 def verify(
     evidence: str,
@@ -98,7 +83,7 @@ def verify(
 @click.argument("evidence", metavar="REFERENCE|LAYOUT")
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
 @click.option("--layout", is_flag=True, help="write an OCI layout instead, with signatures, to verify it later")
-@_registry
+@options.registry
 def pull(evidence: str, folder: Path, layout: bool, registry_secret: str | None, ca: Path | None) -> None:
     """write the files of a run to FOLDER, which must be empty or absent, each checked by its digest"""
     from evalhub_components.evidence.reading import pull
@@ -107,15 +92,15 @@ def pull(evidence: str, folder: Path, layout: bool, registry_secret: str | None,
     found = evidence_store.opened(evidence, registry_secret=registry_secret, ca=ca)
     write = pull.copy if layout else pull.pull
     done = write(found.store, found.named, folder)
-    near, program = output.near(folder), output.program("evalhub-kfp")
+    near = output.near(folder)
     what = "blobs" if layout else "files"
     click.echo(f"evidence  {near} ({done.files} {what}, {_in_bytes(done.size)})")
     click.echo(f"          its digest: {done.digest}")
     if layout:
-        click.echo(f"          verify it: {program} verify {near}@{done.digest}")
+        click.echo(f"          verify it: {output.command('evalhub-kfp', 'verify', f'{near}@{done.digest}')}")
     else:
-        click.echo(f"          check it: cd {near} && sha256sum -c SHA256SUMS")
-        click.echo(f"          judge it again: {program} judge {near}")
+        click.echo(f"          check it: {output.command('cd', near)} && sha256sum -c SHA256SUMS")
+        click.echo(f"          judge it again: {output.command('evalhub-kfp', 'judge', near)}")
 
 
 @click.group()
@@ -126,7 +111,7 @@ def evidence() -> None:
 @evidence.command()
 @click.argument("evidence", metavar="REFERENCE|LAYOUT")
 @_key
-@_registry
+@options.registry
 @options.output_format
 def show(evidence: str, key_file: Path | None, registry_secret: str | None, ca: Path | None, form: str) -> None:
     """print what evidence says of itself; `verify` checks whether it is so"""
@@ -154,7 +139,7 @@ def show(evidence: str, key_file: Path | None, registry_secret: str | None, ca: 
         "run": summary.run_id,
         "job": summary.job_id,
         "created": summary.created,
-        "contents": f"{summary.benchmarks} benchmarks, {summary.files} files, {_in_bytes(summary.size)}",
+        "contents": f"{summary.benchmarks} benchmarks, {summary.files} files, {_in_bytes(summary.size)} in all",
         "signed": _signed(summary.signed.signature, summary.signed.by, key_file),
         "attested": "yes" if summary.signed.attestations else "no",
     }
@@ -177,8 +162,10 @@ def _show_verification(done: Verification) -> None:
     click.echo()
     output.table(["check", "result", "what was found"], [[each.name, each.state, each.detail] for each in done.checks])
     click.echo()
-    if done.verdict:
+    if done.verdict and done.exit_status == 0:
         output.headline(done.verdict, "")
+    elif done.verdict:
+        click.echo(f"What is there comes to the verdict {done.verdict}; that proves nothing.")
     for statement in done.statements:
         click.echo(output.clean(statement))
 

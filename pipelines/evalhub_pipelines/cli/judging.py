@@ -2,42 +2,53 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from evalhub_components.errors import ExitStatus
 from evalhub_pipelines.cli import options, output
 
 if TYPE_CHECKING:
+    from evalhub_components.records.outputs import Output
     from evalhub_components.schema.verdict import BenchmarkTest, Verdict
     from evalhub_pipelines.api import Run
+    from evalhub_pipelines.judged_run import JudgedRun
 
 
 @click.command(short_help="compute the verdict of a run again")
 @click.argument("run_dir", type=click.Path(path_type=Path, exists=True, file_okay=False))
 @click.option("--config", metavar="SOURCE", help="eval.yaml, collection file or id with other criteria")
-@click.option(
-    "--output", "target", type=click.Path(path_type=Path), metavar="FILE", help="also write verdict.json here"
-)
+@options.reports
 @options.catalog
 @options.output_format
-def judge(run_dir: Path, config: str | None, target: Path | None, catalog_dir: Path | None, form: str) -> None:
-    """compute the verdict of a run again from its results, and exit with its status"""
-    from evalhub_components import atomic
-    from evalhub_pipelines import api
+def judge(
+    run_dir: Path,
+    config: str | None,
+    reports: Sequence[Output],
+    catalog_dir: Path | None,
+    form: str,
+) -> None:
+    """compute the verdict of a run again from its results, and exit with its status
 
-    verdict = api.judge(run_dir, config=config, catalog=catalog_dir)
-    if target is not None:
-        atomic.write_json(target, verdict.as_json())
+    Exit status: the verdict's. A pass whose --report cannot be written is 2.
+    """
+    from evalhub_pipelines import api, judged_run
+
+    options.prepare(reports)
+    judged = judged_run.judged(run_dir, api.plan(config, catalog=catalog_dir) if config is not None else None)
+    verdict = judged.verdict
     # who reads a pipe may go early; the exit status stays the verdict's
     with suppress(BrokenPipeError):
         if form == "table":
             show(verdict)
         else:
             output.emit(verdict.as_json(), form)
-    exit_with(verdict)
+    exit_with(verdict, complete=write_reports(run_dir, reports, form, judged))
 
 
 def show_run(run: Run, form: str) -> None:
@@ -52,33 +63,54 @@ def show_run(run: Run, form: str) -> None:
     show(run.verdict)
     click.echo()
     folder = output.near(run.directory)
-    click.echo(f"report    {folder}/report.md")
+    click.echo(f"report    {folder}/report.html")
     if publication["mlflow_run_id"]:
         uri = publication["mlflow_tracking_uri"]
         if uri.startswith("sqlite:///"):
             uri = f"sqlite:///{output.near(Path(uri.removeprefix('sqlite:///')))}"
         click.echo(f"mlflow    run {publication['mlflow_run_id']} of {uri}")
         if uri.startswith("sqlite:///"):
-            click.echo(f"          look at it: {output.program('mlflow')} ui --backend-store-uri {uri}")
+            click.echo(f"          look at it: {output.command('mlflow', 'ui', '--backend-store-uri', uri)}")
     _show_evidence(publication, folder)
     for warning in run.warnings:
         click.echo(f"warning   {output.clean(warning)}")
 
 
 def _show_evidence(publication: dict[str, Any], folder: str) -> None:
-    program, digest = output.program("evalhub-kfp"), publication["evidence_digest"]
+    digest = publication["evidence_digest"]
     place = publication["evidence_reference"] if publication["evidence_pushed"] else f"{folder}/evidence"
     address = publication["evidence_address"] if publication["evidence_pushed"] else f"{folder}/evidence@{digest}"
-    key = " --key public.key" if publication["evidence_key_id"] else ""
+    key = ["--key", "public.key"] if publication["evidence_key_id"] else []
     click.echo(f"evidence  {place}")
     if not publication["evidence_pushed"]:
         click.echo(f"          its digest: {digest}")
-    click.echo(f"          verify it: {program} verify {address}{key}")
-    click.echo(f"          judge it again: {program} judge {folder}")
+    click.echo(f"          verify it: {output.command('evalhub-kfp', 'verify', address, *key)}")
+    click.echo(f"          judge it again: {output.command('evalhub-kfp', 'judge', folder)}")
+
+
+def write_reports(directory: Path, reports: Sequence[Output], form: str, judged: JudgedRun | None = None) -> bool:
+    """Write the reports that were asked for, and a runner's own files; return whether all of the former are there."""
+    from evalhub_pipelines import judged_run
+
+    if not judged_run.is_wanted(reports, os.environ):
+        return True
+    written = judged_run.write(judged or judged_run.judged(directory), reports, os.environ)
+    with suppress(BrokenPipeError):
+        if form == "table" and written.outputs:
+            click.echo()
+            for each in written.outputs:
+                click.echo(f"{each.kind:<10}{output.clean(output.near(each.path))}")
+        for problem in written.problems:
+            click.echo(f"error: {output.clean(problem)}", err=True)
+        for warning in written.warnings:
+            click.echo(f"warning: {output.clean(warning)}", err=True)
+    return not written.problems
 
 
 def show(verdict: Verdict) -> None:
     """Print a verdict: a line a benchmark with its reason, then the decision."""
+    from evalhub_components.records import wording
+
     columns = ["#", "benchmark", "metric", ">score", ">normalised", ">threshold", ">weight", "result", "reason"]
     several = len({test.provider_id for test in verdict.benchmarks}) > 1
     rows = [_row(test, several) for test in verdict.benchmarks]
@@ -93,8 +125,7 @@ def show(verdict: Verdict) -> None:
     for reason in verdict.reasons:
         click.echo(f"  {output.clean(reason)}")
     if verdict.interval is not None and verdict.probability is not None:
-        # the interval is a normal approximation and may leave the scale; no score does
-        low, high = (min(max(bound, 0.0), 1.0) for bound in verdict.interval)
+        low, high = wording.interval(verdict.interval)
         click.echo(
             f"  one-sided {verdict.confidence:.0%} bounds {low:.4f} and {high:.4f}; "
             f"probability that the true score reaches {verdict.threshold:g}: {verdict.probability:.3f}"
@@ -102,11 +133,8 @@ def show(verdict: Verdict) -> None:
 
 
 def _row(test: BenchmarkTest, with_provider: bool) -> list[Any]:
-    if test.score is None:
-        result = "error" if test.weight > 0 or test.required else "no score"
-    else:
-        result = "scored" if test.passed is None else "pass" if test.passed else "fail"
-    marks = ["required"] * test.required + ["advisory"] * (test.weight == 0 and not test.required)
+    from evalhub_components.records import wording
+
     return [
         f"{test.benchmark_index:03d}",
         f"{test.provider_id}/{test.benchmark_id}" if with_provider else test.benchmark_id,
@@ -114,14 +142,17 @@ def _row(test: BenchmarkTest, with_provider: bool) -> list[Any]:
         output.number(test.score),
         output.number(test.normalized_score),
         output.number(test.threshold) + (" norm." if test.threshold_source == "collection" else ""),
-        f"{test.weight:g}" + (f" {', '.join(marks)}" if marks else ""),
-        result,
+        f"{test.weight:g} {wording.mark(test)}".rstrip(),
+        wording.outcome(test),
         test.reason,
     ]
 
 
-def exit_with(verdict: Verdict) -> NoReturn:
-    """Exit with the status of a verdict."""
+def exit_with(verdict: Verdict, *, complete: bool = True) -> NoReturn:
+    """Exit with the status of a verdict; a pass without every report that was asked for is an error."""
     from evalhub_components import gate
 
-    click.get_current_context().exit(int(gate.exit_status(verdict.verdict)))
+    status = gate.exit_status(verdict.verdict)
+    if status is ExitStatus.PASS and not complete:
+        status = ExitStatus.ERROR
+    click.get_current_context().exit(int(status))

@@ -28,6 +28,8 @@ def keys() -> None:
 )
 def generate(folder: Path, kind: Kind) -> None:
     """make a key pair in FOLDER (evidence-keys): private.key signs, public.key is for everybody"""
+    import shlex
+
     from evalhub_components.evidence.signing import keys
 
     public = keys.generate(folder, kind)
@@ -35,5 +37,6 @@ def generate(folder: Path, kind: Kind) -> None:
     click.echo(f"private  {near}/{keys.PRIVATE_KEY} (whoever has it signs in your name)")
     click.echo(f"public   {near}/{keys.PUBLIC_KEY} (give it to whoever verifies)")
     click.echo(f"key id   {public.key_id}")
-    click.echo("use it   as a secret that `exports.oci.signing.secret_ref` names:")
-    click.echo(f"         kubectl create secret generic evidence-signing --from-file={near}")
+    click.echo("use it   as a secret that `exports.signing.secret_ref` names:")
+    secret = shlex.join(["kubectl", "create", "secret", "generic", "evidence-signing", f"--from-file={near}"])
+    click.echo(f"         {secret}")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+
+if TYPE_CHECKING:
+    from evalhub_components.records.outputs import Output
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -15,6 +18,29 @@ def output_format(command: Command) -> Command:
     """Add `--format`: a machine format goes to standard output alone."""
     kinds = click.Choice(["table", "json", "yaml"])
     return click.option("--format", "form", type=kinds, default="table", help="form of the output")(command)
+
+
+def _parsed(_: click.Context, __: click.Parameter, texts: tuple[str, ...]) -> Sequence[Output]:
+    if not texts:
+        return []
+    from evalhub_components.records import outputs
+
+    return outputs.parse(texts)
+
+
+def reports(command: Command) -> Command:
+    """Add `--report KIND=PATH`, as often as wanted."""
+    text = "write a report: html, markdown, junit or json (a file), tekton (a folder of results); repeatable"
+    add = click.option("--report", "reports", multiple=True, metavar="KIND=PATH", callback=_parsed, help=text)
+    return add(command)
+
+
+def prepare(reports: Sequence[Output]) -> None:
+    """Refuse reports that could not be written, before anything is paid for."""
+    if reports:
+        from evalhub_components.records import outputs
+
+        outputs.prepare(reports)
 
 
 def catalog(command: Command) -> Command:
@@ -28,7 +54,9 @@ def source(command: Command) -> Command:
     """Add what can be evaluated: an argument, or benchmarks of a provider, and the changes to it."""
     # help lists options in the order in which decorators stand, which is the reverse of their application
     for decorate in (
-        click.option("--num-examples", type=click.IntRange(1), metavar="N", help="examples a benchmark at most"),
+        click.option(
+            "--num-examples", type=click.IntRange(1, 1_000_000_000), metavar="N", help="examples a benchmark at most"
+        ),
         click.option("-b", "--benchmark", "benchmarks", metavar="ID", multiple=True, help="benchmark of that provider"),
         click.option("--provider", metavar="ID", help="provider of the benchmarks given with -b"),
         click.argument("source", required=False),
@@ -54,6 +82,18 @@ def model_keys(url: str | None, name: str | None, secret: str | None, digest: st
     given = {"url": url, "name": name, "digest": digest}
     found: dict[str, Any] = {key: value for key, value in given.items() if value}
     return found | ({"auth": {"secret_ref": secret}} if secret else {})
+
+
+def registry(command: Command) -> Command:
+    """Add what a registry asks for before it shows evidence."""
+    for decorate in (
+        click.option(
+            "--ca", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="certificates of the registry"
+        ),
+        click.option("--registry-secret", metavar="NAME", help="secret with .dockerconfigjson  [default: Docker's]"),
+    ):
+        command = decorate(command)
+    return command
 
 
 def publishing(command: Command) -> Command:
@@ -82,6 +122,7 @@ def exports(push_to: str | None, registry_secret: str | None, signing_secret: st
             oci["coordinates"]["oci_tag"] = found.tag
     if registry_secret:
         oci["k8s"] = {"connection": registry_secret}
+    exports: dict[str, Any] = {"oci": oci} if oci else {}
     if signing_secret:
-        oci["signing"] = {"secret_ref": signing_secret}
-    return {"exports": {"oci": oci}} if oci else {}
+        exports["signing"] = {"secret_ref": signing_secret}
+    return {"exports": exports} if exports else {}

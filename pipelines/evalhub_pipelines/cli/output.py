@@ -71,6 +71,14 @@ def headline(word: str, rest: str) -> None:
         click.echo(word.upper() + rest)  # to a pipe without a reader rich would end the program with status 1
 
 
+def command(*words: str) -> str:
+    """Return a command as it can be pasted into a shell here."""
+    import shlex
+
+    first, *others = words
+    return shlex.join([first if first == "cd" else program(first), *others])
+
+
 def number(value: float | None, digits: int = 4) -> str:
     """Return a number for a table, `-` for none."""
     return "-" if value is None else f"{value:.{digits}g}"

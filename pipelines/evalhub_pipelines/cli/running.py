@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from evalhub_pipelines.cli import options, progress
-from evalhub_pipelines.cli.judging import exit_with, show_run
+from evalhub_pipelines.cli.judging import exit_with, show_run, write_reports
 from evalhub_pipelines.cli.planning import evaluation_of
+
+if TYPE_CHECKING:
+    from evalhub_components.records.outputs import Output
 
 
 @click.command(short_help="run an evaluation on this machine")
@@ -26,6 +31,7 @@ from evalhub_pipelines.cli.planning import evaluation_of
 @click.option("--no-mlflow", is_flag=True, help="do not log to MLflow")
 @click.option("--quiet", is_flag=True, help="no progress")
 @options.publishing
+@options.reports
 @options.catalog
 @options.output_format
 def run(
@@ -50,12 +56,14 @@ def run(
     push_to: str | None,
     registry_secret: str | None,
     signing_secret: str | None,
+    reports: Sequence[Output],
     catalog_dir: Path | None,
     form: str,
 ) -> None:
     """run an eval.yaml, a collection, or benchmarks of a provider, and exit with the verdict's status
 
     SOURCE is an eval.yaml, a collection's file, or a collection's id as in `evalhub-kfp collections list`.
+    A pass whose --report cannot be written exits with 2; every other verdict keeps its status.
     """
     tracking = None if no_mlflow else mlflow_uri or "default"
     containers = engine_command if engine == "container" else None
@@ -64,7 +72,8 @@ def run(
         model_options = (model_url, model_name, model_secret, model_digest)
         if any((source, provider, benchmarks, num_examples, name, *model_options, *publishing)):
             raise click.UsageError("--resume goes on with a run as it was begun: give nothing else to evaluate")
-        with progress.shown(None, quiet) as listener:
+        options.prepare(reports)
+        with _shown_in_any_case(reports, form), progress.shown(None, quiet) as listener:
             from evalhub_pipelines import api
 
             finished = api.resume(
@@ -81,7 +90,8 @@ def run(
         changes |= options.exports(push_to, registry_secret, signing_secret)
         model = options.model_keys(model_url, model_name, model_secret, model_digest)
         found = evaluation_of(source, provider, benchmarks, catalog_dir, model, changes)
-        with progress.shown(found.plan, quiet) as listener:
+        options.prepare(reports)
+        with _shown_in_any_case(reports, form), progress.shown(found.plan, quiet) as listener:
             from evalhub_pipelines import api
 
             finished = api.run(
@@ -97,4 +107,18 @@ def run(
     # who reads a pipe may go early; the exit status stays the verdict's
     with suppress(BrokenPipeError):
         show_run(finished, form)
-    exit_with(finished.verdict)
+    exit_with(finished.verdict, complete=write_reports(finished.directory, reports, form))
+
+
+@contextmanager
+def _shown_in_any_case(reports: Sequence[Output], form: str) -> Iterator[None]:
+    """Show the verdict of a run, and write its reports, also when its records did not get where they should."""
+    from evalhub_pipelines import api
+
+    try:
+        yield
+    except api.Unpublished as error:
+        with suppress(BrokenPipeError):
+            show_run(api.Run(error.directory, error.verdict, []), form)
+        write_reports(error.directory, reports, form)
+        raise

@@ -25,6 +25,7 @@ from evalhub_components.gate.component import gate
 from evalhub_components.schema import run_inputs
 from evalhub_components.schema.collection import TestDataRef
 from evalhub_components.schema.plan import BenchmarkTask, EvaluationPlan
+from evalhub_components.test_data import addresses
 from evalhub_components.test_data.component import test_data
 from evalhub_pipelines.compiler import groups, pods
 from evalhub_pipelines.images import COMPONENTS_IMAGE
@@ -84,11 +85,13 @@ class Options:
         components_image: of fingerprint, collect, aggregate and gate.
         image_pull_secrets: names of secrets with registry credentials for the images.
         defaults: of pipeline inputs, by name.
+        private_hosts: names of hosts in the cluster or beside it that test data may come from by git.
     """
 
     components_image: str = COMPONENTS_IMAGE
     image_pull_secrets: tuple[str, ...] = ()
     defaults: Mapping[str, Any] = field(default_factory=dict)
+    private_hosts: tuple[str, ...] = ()
 
 
 def pipeline(plan: EvaluationPlan, options: Options) -> BaseComponent:
@@ -125,6 +128,8 @@ def pipeline(plan: EvaluationPlan, options: Options) -> BaseComponent:
         f"Collection {header.collection_id} version {header.collection_version}, plan {header.digest()}. "
         f"{len(plan.tasks)} benchmarks; passes when the weighted score reaches {header.threshold:g}."
     )
+    if options.defaults:
+        description += " The form's defaults, and perhaps its criteria, are those of an eval.yaml."
     ports = {name: (kind, options.defaults.get(name, value), text) for name, (kind, value, text) in INPUTS.items()}
     return _graph(f"evalhub-{header.collection_id}", ports, build, description)
 
@@ -223,6 +228,8 @@ def _fetched(
         pods.prepare(task, f"test data from {kind}", plan.header.execution, options.image_pull_secrets)
         pods.mount_data_secret(task, getattr(ref, kind).secret_ref)
         pods.mount_ca(task, inputs)
+        if options.private_hosts:
+            task.set_env_variable(addresses.ALLOWED, ",".join(options.private_hosts))
         fetched[argument] = task.outputs["test_data"]
     return fetched[argument]
 

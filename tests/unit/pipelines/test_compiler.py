@@ -205,8 +205,8 @@ def test_an_eval_yaml_gives_the_inputs_their_defaults() -> None:
                         "annotations": {"org.example.commit": "abc", "org.example.pr": "7"},
                     },
                     "k8s": {"connection": "registry"},
-                    "signing": {"type": "key-pair", "secret_ref": "signer"},
-                }
+                },
+                "signing": {"type": "key-pair", "secret_ref": "signer"},
             },
         }
     )
@@ -269,6 +269,32 @@ def test_a_changed_collection_needs_a_new_version(tmp_path: Path) -> None:
         compiled_files.check({"c.yaml": after}, tmp_path)
 
 
+def of_an_eval_yaml(count: int) -> str:
+    return compiler.compile_plan(plan(count), compiler.Options(defaults={"model_name": "m"}))
+
+
+def test_an_eval_yaml_has_no_version_and_compiles_anew(tmp_path: Path) -> None:
+    for count in (2, 3):
+        compiled_files.write({"c.yaml": of_an_eval_yaml(count)}, tmp_path)
+    assert (tmp_path / "c.yaml").read_text() == of_an_eval_yaml(3)
+
+
+@pytest.mark.parametrize(
+    ("there", "text", "whose"),
+    [
+        (compiler.compile_plan(plan(2)), of_an_eval_yaml(2), "the file of a collection"),
+        (of_an_eval_yaml(2), compiler.compile_plan(plan(2)), "the file of an eval.yaml"),
+        ("model: {}\n", of_an_eval_yaml(2), "the file of something else"),
+    ],
+    ids=["collection", "eval.yaml", "other"],
+)
+def test_a_file_that_is_another_pipeline_stays(tmp_path: Path, there: str, text: str, whose: str) -> None:
+    (tmp_path / "c.yaml").write_text(there)
+    with pytest.raises(InvalidDocument, match=whose):
+        compiled_files.write({"c.yaml": text, "d.yaml": text}, tmp_path)
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"c.yaml": there}
+
+
 def test_drift_missing_and_left_over_files_are_all_named(tmp_path: Path) -> None:
     text = compiler.compile_plan(plan(1))
     (tmp_path / "a.yaml").write_text(text.replace("maxRetryCount: 2", "maxRetryCount: 3"))
@@ -290,6 +316,20 @@ def test_a_providers_component_loads_into_anybodys_pipeline(path: Path) -> None:
     inputs = component.component_spec.inputs or {}
     assert set(inputs) == {"task", "model_url", "model_name", "fingerprint", "num_examples"}
     assert set(component.component_spec.outputs or {}) == {"results", "metrics"}
+
+
+@pytest.mark.parametrize("hosts", [(), ("gitea.ci.svc", "git.lan")], ids=["none", "two"])
+def test_private_hosts_are_allowed_for_test_data_alone(hosts: tuple[str, ...]) -> None:
+    git = {"git": {"url": "https://gitea.ci.svc/d", "ref": "main"}}
+    text = compiler.compile_plan(plan(1, test_data_ref=git), compiler.Options(private_hosts=hosts))
+    executors = documents(text)[0]["deploymentSpec"]["executors"]
+    found = {
+        label: variable["value"]
+        for label, each in executors.items()
+        for variable in each["container"].get("env", [])
+        if variable["name"] == "EVALHUB_ALLOW_PRIVATE_HOSTS"
+    }
+    assert found == ({"exec-test-data": "gitea.ci.svc,git.lan"} if hosts else {})
 
 
 def test_an_image_lock_must_pin_by_digest(tmp_path: Path) -> None:

@@ -40,7 +40,7 @@ experiment: {name: granite, tags: {team: platform}, required: true}
 exports:
   oci:
     coordinates: {oci_host: registry.example.org, oci_repository: team/evaluations}
-    signing: {secret_ref: signing-key}
+  signing: {secret_ref: signing-key}
 """
 
 

@@ -146,7 +146,7 @@ def _appearing(target: Path, found: Tree) -> Iterator[Path]:
         target.parent.mkdir(parents=True, exist_ok=True)
         needed, free = sum(blob.size for _, blob in found.blobs), shutil.disk_usage(target.parent).free
         if needed > free:
-            raise EvalHubError(f"{target}: the evidence needs {needed >> 20} MiB, and there are {free >> 20} MiB free")
+            raise EvalHubError(f"{target}: the evidence needs {needed} bytes, and {free} are free there")
         with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.", suffix=".part") as beside:
             folder = Path(beside) / "evidence"
             folder.mkdir()

@@ -39,6 +39,7 @@ class RegistryClient(oras.provider.Registry):  # type: ignore[misc]  # oras has 
         place: `host/repository`, which messages begin with.
         patience: how long it tries.
         transport: how it sends.
+        is_known: whether a registry is known to be there, so that it is waited for even before its first answer.
     """
 
     def __init__(self, reference: Reference, login: Login, ca: Path | None, deadline: float) -> None:
@@ -53,6 +54,7 @@ class RegistryClient(oras.provider.Registry):  # type: ignore[misc]  # oras has 
         super().__init__(hostname=host, insecure=reference.plain_http, tls_verify=str(ca) if ca else True)
         self.place = reference.place
         self.patience = Patience(self.place, deadline)
+        self.is_known = False
         self._base = f"{self.prefix}://{host}"
         self.transport = Transport(self.session, self._base, self.place, self._tls_verify, self.patience, WORKERS + 2)
         self.auth = Authorization(login, self.place, reference.plain_http, self._ask_for_token)
@@ -166,4 +168,4 @@ class RegistryClient(oras.provider.Registry):  # type: ignore[misc]  # oras has 
         return self.persistently(ask)
 
     def _may_pass(self, error: Passing) -> bool:
-        return self.transport.answered or not isinstance(error, Unreached)
+        return self.is_known or self.transport.answered or not isinstance(error, Unreached)

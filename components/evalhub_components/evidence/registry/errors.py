@@ -28,7 +28,7 @@ class Passing(EvalHubError):
 
 
 class Unreached(Passing):
-    """Nothing answers at that address: hopeless at first, passing once something has answered there."""
+    """Nothing answers at that address: hopeless at first, passing where something is known to have answered."""
 
 
 class TooLong(EvalHubError):
@@ -129,7 +129,7 @@ def _untrusted(cause: ssl.SSLCertVerificationError, host: str) -> EvalHubError:
     elif cause.verify_code in (9, 10):  # X509_V_ERR_CERT_NOT_YET_VALID, X509_V_ERR_CERT_HAS_EXPIRED
         cure = "the registry needs a new one, or this machine's clock is wrong"
     else:
-        cure = "give the certificate of the CA that issued it"
+        cure = "give that of its CA: --ca FILE, or ca-bundle.crt in the folder that $EVALHUB_CA names"
     return EvalHubError(f"{host}: its certificate is not trusted: {why} ({cure})")
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from email.utils import parsedate_to_datetime
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import tenacity
 
@@ -16,6 +17,11 @@ from evalhub_components.evidence.registry.errors import Passing
 T = TypeVar("T")
 LONGEST_WAIT = 60.0
 
+TIMEOUT = "EVALHUB_REGISTRY_TIMEOUT"
+"""Names the variable with the seconds for which a request that keeps failing is tried again."""
+
+_DEADLINE = 300
+_MOMENTS = 4  # a tag is being written for some milliseconds
 _FIRST_WAIT = 0.25
 _LONGEST_BACKOFF = 30.0
 _BACKOFF = tenacity.wait_exponential(multiplier=_FIRST_WAIT, max=_LONGEST_BACKOFF) + tenacity.wait_random(
@@ -56,6 +62,17 @@ class Patience:
             count = tries.statistics.get("attempt_number", 1)
             raise EvalHubError(f"{error}, {count} times" if count > 1 else str(error)) from None
 
+    def briefly(self, attempt: Callable[[], T], again: Callable[[T], bool]) -> T:
+        """Return what `attempt` returns, after a moment or two where that is nothing to keep."""
+        tries = tenacity.Retrying(
+            retry=tenacity.retry_if_result(again),
+            wait=tenacity.wait_exponential(multiplier=0.1) + tenacity.wait_random(0, 0.1),
+            stop=tenacity.stop_after_attempt(_MOMENTS) | tenacity.stop_when_event_set(self.given_up),
+            sleep=tenacity.sleep_using_event(self.given_up),
+            retry_error_callback=_last,
+        )
+        return tries(attempt)
+
     def limit(self, size: int = 0) -> Callable[[], None]:
         """Return what raises when `size` bytes take so long that somebody must be holding us up."""
         until = time.monotonic() + self.deadline + size / _SLOWEST
@@ -69,6 +86,18 @@ class Patience:
         return check
 
 
+def deadline(environ: Mapping[str, str] = os.environ) -> float:
+    """Return the seconds that the environment sets, else the default.
+
+    Raises:
+        EvalHubError: it sets no number of seconds.
+    """
+    text = environ.get(TIMEOUT) or str(_DEADLINE)
+    if not (text.isascii() and text.isdigit() and len(text) < 10 and int(text) > 0):
+        raise EvalHubError(f"{TIMEOUT}: must be a whole number of seconds, at least 1")
+    return float(text)
+
+
 def seconds(retry_after: str) -> float:
     """Return the seconds that a `Retry-After` header asks for: it has a number or a date; 0 when it has neither."""
     if retry_after.isascii() and retry_after.isdigit():
@@ -77,6 +106,10 @@ def seconds(retry_after: str) -> float:
         return max(0.0, parsedate_to_datetime(retry_after).timestamp() - time.time())
     except (ValueError, TypeError, OverflowError):
         return 0.0
+
+
+def _last(state: tenacity.RetryCallState) -> Any:
+    return state.outcome.result() if state.outcome else None
 
 
 def _wait(state: tenacity.RetryCallState) -> float:

@@ -54,28 +54,35 @@ class Manifest:
     def fixed_tags(self) -> list[str]:
         """Tags that never move."""
         own = f"evidence-{self.descriptor.digest.removeprefix('sha256:')}"
-        return [tag for tag in self.tags if tag == own or _ATTACHED.fullmatch(tag)]
+        return [tag for tag in self.tags if tag == own]
+
+    @property
+    def shared_tags(self) -> list[str]:
+        """Tags of signatures and attestations, under which others may have put theirs."""
+        return [tag for tag in self.tags if _ATTACHED.fullmatch(tag)]
 
     @property
     def moving_tags(self) -> list[str]:
-        """Tags that a later run may take over."""
-        return [tag for tag in self.tags if tag not in self.fixed_tags]
+        """Tags that a later run, or the same one when it was resumed, may take over."""
+        return [tag for tag in self.tags if tag not in (*self.fixed_tags, *self.shared_tags)]
 
     @property
     def is_attached(self) -> bool:
         """Whether it is a signature or an attestation of another manifest."""
-        return any(_ATTACHED.fullmatch(tag) for tag in self.tags)
+        return bool(self.shared_tags)
 
 
 def push(layout: Path, registry: Registry) -> Pushed:
     """Push the layout's one index with all it names and what is attached to it; what is there is not sent again.
 
-    A crash anywhere leaves no tag that names something incomplete.
+    A crash anywhere leaves no tag that names something incomplete. A run has taken place by now, so that a registry
+    which is away is waited for.
 
     Raises:
         Tampered: the layout's contents are not what their digests say, or the registry stores something else.
         EvalHubError: the layout does not hold exactly one index, or the registry does not take it.
     """
+    registry.client.is_known = True
     source = Layout(layout)
     manifests = _manifests(source)
     index = _index(manifests, source.place)
@@ -100,18 +107,21 @@ def _upload(source: Layout, registry: Registry, blob: Blob) -> bool:
 
 def _put(registry: Registry, manifest: Manifest) -> int:
     """Store a manifest by its digest and the tags that never move; return how often it was sent."""
+    if manifest.is_attached:
+        media_type = manifest.descriptor.media_type
+        return sum(registry.add_layers(tag, manifest.content, media_type) for tag in manifest.shared_tags)
     return sum(_name(registry, manifest, name) for name in (manifest.descriptor.digest, *manifest.fixed_tags))
 
 
 def _tag(registry: Registry, manifest: Manifest) -> int:
     """Store a manifest by the tags that may move; return how often it was sent."""
-    return sum(_name(registry, manifest, tag) for tag in manifest.moving_tags)
+    return sum(_name(registry, manifest, tag, may_move=True) for tag in manifest.moving_tags)
 
 
-def _name(registry: Registry, manifest: Manifest, name: str) -> bool:
+def _name(registry: Registry, manifest: Manifest, name: str, may_move: bool = False) -> bool:
     if registry.named_by(name) == manifest.descriptor.digest:
         return False
-    registry.put_manifest(manifest.content, manifest.descriptor.media_type, name)
+    registry.put_manifest(manifest.content, manifest.descriptor.media_type, name, may_move=may_move)
     return True
 
 

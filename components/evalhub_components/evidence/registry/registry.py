@@ -9,10 +9,10 @@ from urllib.parse import urlencode
 
 from evalhub_components.errors import EvalHubError, NotFound, Tampered
 from evalhub_components.evidence.reference import Reference, is_tag
-from evalhub_components.evidence.registry import referrers
+from evalhub_components.evidence.registry import cosigners, referrers
 from evalhub_components.evidence.registry.errors import Answer, Passing, printable
 from evalhub_components.evidence.registry.referrers import Referrer
-from evalhub_components.evidence.registry.remote_store import DEADLINE, DIGEST_HEADER, RemoteStore, digest_of
+from evalhub_components.evidence.registry.remote_store import DIGEST_HEADER, RemoteStore, digest_of
 from evalhub_components.evidence.registry.transport import Body
 from evalhub_components.evidence.store import Descriptor
 from evalhub_components.evidence.vocabulary import INDEX_TYPE
@@ -20,11 +20,15 @@ from evalhub_components.evidence.vocabulary import INDEX_TYPE
 _TRIES = 5
 
 
+class Overtaken(Tampered):
+    """A tag names something else than what was just stored by it, and is stored well."""
+
+
 class Registry(RemoteStore):
     """One repository, to read from and to write to. Used by several threads at once."""
 
     def __init__(
-        self, reference: Reference, *, secret: Path | None = None, ca: Path | None = None, deadline: float = DEADLINE
+        self, reference: Reference, *, secret: Path | None = None, ca: Path | None = None, deadline: float | None = None
     ) -> None:
         """Prepare as `RemoteStore` does."""
         super().__init__(reference, secret=secret, ca=ca, deadline=deadline)
@@ -52,10 +56,16 @@ class Registry(RemoteStore):
         self.client.persistently(lambda: self._upload(digest, size, chunks))
         return True
 
-    def put_manifest(self, content: bytes, media_type: str, tag_or_digest: str) -> Descriptor:
+    def put_manifest(
+        self, content: bytes, media_type: str, tag_or_digest: str, *, may_move: bool = False
+    ) -> Descriptor:
         """Store a manifest by a name, and read it back.
 
+        Args:
+            may_move: it is a tag that others may have moved before it can be read back.
+
         Raises:
+            Overtaken: another took over a tag that may not move.
             Tampered: the registry stored something else.
             EvalHubError: it does not take it.
         """
@@ -69,10 +79,32 @@ class Registry(RemoteStore):
         self._check_stored(answer, stored.digest, "manifest")
         if answer.headers.get("OCI-Subject"):
             self._linked.add(stored.digest)
-        if self.read_manifest(tag_or_digest).content != content:
-            cause = "did another push move the tag meanwhile?" if is_tag(tag_or_digest) else "its storage is at fault"
-            raise Tampered(f"{self.place}: manifest {tag_or_digest} was stored, and yet reads otherwise ({cause})")
+        if may_move or self.read_manifest(tag_or_digest).content != content:
+            self.read_manifest(stored.digest)
+            if not may_move:
+                what = f"{tag_or_digest} was made to name {stored.digest}, and does not"
+                raise Overtaken(f"{self.place}: {what} (did another push move it meanwhile?)")
         return stored
+
+    def add_layers(self, tag: str, content: bytes, media_type: str) -> bool:
+        """Make a tag name a manifest with the layers of `content`, beside those of others; say whether it was written.
+
+        The blobs that `content` names are there already.
+
+        Raises:
+            EvalHubError: what is there cannot be read or changed, or others keep overwriting it.
+        """
+
+        def change(present: Answer | None) -> tuple[bytes, str]:
+            if present is None:
+                return content, media_type
+            merged = cosigners.with_layers(present.content, content, f"{self.place}:{tag}")
+            if merged is None:
+                return present.content, media_type
+            self.upload(digest_of(merged.config), len(merged.config), lambda: [merged.config])
+            return merged.manifest, present.headers.get("Content-Type", media_type)
+
+        return self._rewrite(tag, change, "this manifest of signatures")
 
     def add_referrer(
         self, subject: Descriptor, descriptor: Descriptor, artifact_type: str, annotations: Mapping[str, str]
@@ -89,19 +121,29 @@ class Registry(RemoteStore):
             return
         tag = referrers.fallback_tag(subject.digest)
         own = Referrer(descriptor, artifact_type, annotations)
+
+        def change(present: Answer | None) -> tuple[bytes, str]:
+            content = present.content if present else None
+            return referrers.with_referrer(content, own, f"{self.place}:{tag}"), INDEX_TYPE
+
+        self._rewrite(tag, change, "this list of referrers")
+
+    def _rewrite(self, tag: str, change: Callable[[Answer | None], tuple[bytes, str]], what: str) -> bool:
+        """Store what `change` makes of what a tag names, as that type; say whether it was another than that."""
         for _ in range(_TRIES):
             try:
-                present: bytes | None = self.read_manifest(tag).content
+                present: Answer | None = self.read_manifest(tag)
             except NotFound:
                 present = None
-            wanted = referrers.with_referrer(present, own, f"{self.place}:{tag}")
-            if wanted == present:
-                return
+            content, media_type = change(present)
+            if present and content == present.content:
+                return False
             try:
-                self.put_manifest(wanted, INDEX_TYPE, tag)
-            except Tampered:  # another list is there already: perhaps ours is in it, perhaps not
+                self.put_manifest(content, media_type, tag)
+            except Overtaken:  # by something in which ours may be, or may not
                 continue
-        raise EvalHubError(f"{self.place}:{tag}: others keep overwriting this list of referrers (push again)")
+            return True
+        raise EvalHubError(f"{self.place}:{tag}: others keep overwriting {what} (push again)")
 
     def _has_blob(self, digest: str, size: int) -> bool:
         """Return whether the repository says that it has the blob, in that size."""

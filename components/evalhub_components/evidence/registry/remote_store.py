@@ -11,15 +11,12 @@ from typing import Any
 
 from evalhub_components.errors import EvalHubError, NotFound, Tampered
 from evalhub_components.evidence.reference import Reference, is_tag
-from evalhub_components.evidence.registry import docker_config, referrers
+from evalhub_components.evidence.registry import docker_config, patience, referrers
 from evalhub_components.evidence.registry.client import RegistryClient
 from evalhub_components.evidence.registry.errors import Answer, Passing, TooLong, printable
 from evalhub_components.evidence.registry.referrers import Referrer
 from evalhub_components.evidence.store import MAX_MANIFEST_BYTES, Descriptor, check_digest, checked, is_digest
 from evalhub_components.evidence.vocabulary import INDEX_TYPE, MANIFEST_TYPE
-
-DEADLINE = 300.0
-"""Seconds for which a request that keeps failing is tried again."""
 
 DIGEST_HEADER = "Docker-Content-Digest"
 
@@ -39,20 +36,21 @@ class RemoteStore:
     """One repository, to read from. Used by several threads at once."""
 
     def __init__(
-        self, reference: Reference, *, secret: Path | None = None, ca: Path | None = None, deadline: float = DEADLINE
+        self, reference: Reference, *, secret: Path | None = None, ca: Path | None = None, deadline: float | None = None
     ) -> None:
         """Prepare to use the repository of `reference`; nothing is sent yet.
 
         Args:
             secret: folder with the login, in place of the user's Docker configuration.
             ca: file with the certificates to trust, in place of the usual ones.
-            deadline: seconds for which a request that keeps failing is tried again.
+            deadline: seconds for which a request that keeps failing is tried again, in place of what the environment
+                sets.
 
         Raises:
             EvalHubError: the secret, the Docker configuration or the CA file cannot be used.
         """
         login = docker_config.login(reference.host, reference.repository, secret)
-        self.client = RegistryClient(reference, login, ca, deadline)
+        self.client = RegistryClient(reference, login, ca, deadline or patience.deadline())
         self.place = Reference(reference.host, reference.repository, plain_http=reference.plain_http).address
         """`host/repository`, with `http://` in front when that is meant: what commands take."""
 
@@ -110,7 +108,7 @@ class RemoteStore:
 
     def named_by(self, name: str) -> str | None:
         """Return the digest of the manifest that a tag or digest names, None when it names none."""
-        answer = self.client.exchange("HEAD", self.client.manifest_url(name), headers={"Accept": _MANIFEST_TYPES})
+        answer = self._asked_for(name, "HEAD")
         if answer.status == 200 and is_digest(answer.headers.get(DIGEST_HEADER, "")):
             return answer.headers[DIGEST_HEADER]
         if answer.status not in (200, 404):
@@ -142,9 +140,7 @@ class RemoteStore:
     def read_manifest(self, name: str) -> Answer:
         """Return the answer with a manifest whose bytes are what its digest says."""
         try:
-            answer = self.client.exchange(
-                "GET", self.client.manifest_url(name), headers={"Accept": _MANIFEST_TYPES}, most=MAX_MANIFEST_BYTES
-            )
+            answer = self._asked_for(name, "GET")
         except TooLong:
             limit = f"{MAX_MANIFEST_BYTES >> 20} MiB"
             raise Tampered(f"{self.place}: manifest {name}: is larger than any manifest ({limit})") from None
@@ -159,6 +155,18 @@ class RemoteStore:
         if said and is_digest(said):
             check_digest(actual, said, f"{self.place}: manifest {name}, which the registry calls")
         return answer
+
+    def _asked_for(self, name: str, method: str) -> Answer:
+        url, headers = self.client.manifest_url(name), {"Accept": _MANIFEST_TYPES}
+
+        def ask() -> Answer:
+            return self.client.exchange(method, url, headers=headers, most=MAX_MANIFEST_BYTES)
+
+        def may_be_half_written(answer: Answer) -> bool:
+            # docker-registry empties a tag's file before it writes it, and answers so to whoever reads it then
+            return answer.status == 500 and not is_digest(name)
+
+        return self.client.patience.briefly(ask, may_be_half_written)
 
     def _received(self, digest: str, size: int) -> Iterator[bytes]:
         check, read = self.client.patience.limit(size), 0

@@ -127,6 +127,18 @@ def attestations(
     return _manifest(writer, layers, attestation_tag(index.digest))
 
 
+def config(layers: Sequence[str]) -> dict[str, Any]:
+    """Return the config of a manifest with layers of these digests, which looks like an image's."""
+    return {
+        "architecture": "",
+        "config": {},
+        "created": _NO_TIME,
+        "history": [{"created": _NO_TIME} for _ in layers],
+        "os": "",
+        "rootfs": {"diff_ids": list(layers), "type": "layers"},
+    }
+
+
 def authenticated(payload: bytes) -> bytes:
     """Return what an envelope's signature is over: DSSE's pre-authentication encoding of the payload and its type."""
     return b"DSSEv1 %d %s %d %s" % (len(_PAYLOAD_TYPE), _PAYLOAD_TYPE.encode(), len(payload), payload)
@@ -219,15 +231,8 @@ def _manifest(writer: LayoutWriter, layers: Sequence[ContentDescriptor], tag: st
     from olot.oci.oci_common import MediaTypes
     from olot.oci.oci_image_manifest import create_oci_image_manifest
 
-    config = {
-        "architecture": "",
-        "config": {},
-        "created": _NO_TIME,
-        "history": [{"created": _NO_TIME} for _ in layers],
-        "os": "",
-        "rootfs": {"diff_ids": [layer.digest for layer in layers], "type": "layers"},
-    }
-    described = _descriptor(_CONFIG_TYPE, writer.add([canonical.dumps(config)]))
+    content = canonical.dumps(config([layer.digest for layer in layers]))
+    described = _descriptor(_CONFIG_TYPE, writer.add([content]))
     blob = writer.add_model(create_oci_image_manifest(config=described, layers=list(layers)))
     return TaggedManifest(str(MediaTypes.manifest), blob, (tag,))
 

@@ -118,4 +118,4 @@ def _in_words(span: timedelta, after: str = " ago") -> str:
     for unit, length in (("days", 86400), ("hours", 3600), ("minutes", 60)):
         if seconds >= 2 * length:
             return f"{seconds // length} {unit}{after}"
-    return f"{seconds} seconds{after}"
+    return f"{seconds} second{'' if seconds == 1 else 's'}{after}"

@@ -55,8 +55,11 @@ def blobs(contents: Contents) -> Check:
     """Return whether every blob has the size and the digest that its manifest says."""
     if contents.tree is None:
         return Check("blobs", "not checked", "the index could not be read")
-    size = sum(descriptor.size for _, descriptor in contents.tree.blobs)
-    count = f"{len(contents.files)} files, {size} bytes: each has the size and digest of its descriptor"
+    found = list(contents.tree.blobs)
+    size = sum(descriptor.size for _, descriptor in found)
+    count = (
+        f"{len(contents.files)} files in {len(found)} blobs, {size} bytes: each has its descriptor's size and digest"
+    )
     return of_errors("blobs", contents.blob_errors, count)
 
 

@@ -34,7 +34,7 @@ class Expected:
         key: that signed it.
         model_digest: of the model it is about.
         max_age: seconds since the results were complete.
-        require_pass: whether its verdict is to be pass.
+        require_pass: whether its verdict is to be pass, on all the examples that its collection asks for.
         mlflow_tags: where a run's tags are asked for, to compare them with the evidence.
     """
 
@@ -118,8 +118,10 @@ def _required(expected: Expected, recomputed: Recomputed | None) -> list[Check]:
         return []
     if recomputed is None:
         return [Check("pass", "not checked", "there is no verdict")]
-    word = recomputed.verdict.verdict
-    return [Check("pass", "ok" if word == "pass" else "failed", f"the verdict is {word}")]
+    verdict = recomputed.verdict
+    limited = ", limited: on fewer examples than the collection asks for" if verdict.limited else ""
+    passed = verdict.verdict == "pass" and not verdict.limited
+    return [Check("pass", "ok" if passed else "failed", f"the verdict is {verdict.verdict}{limited}")]
 
 
 def _statements(done: Verification) -> Iterator[str]:

@@ -371,9 +371,9 @@ def test_the_names_of_secrets_are_not_in_a_card(tmp_path: Path, write_run: Write
         1: {"git": {"url": "https://git.example/d", "ref": "main", "secret_ref": "secret-of-git"}},
         2: {"hf": {"repo_id": "a/b", "secret_ref": "secret-of-hf"}},
     }
-    signing = {"oci": {"signing": {"secret_ref": "secret-of-signing"}, "coordinates": None}}
-    signing["oci"] |= {"coordinates": {"oci_host": "r.example", "oci_repository": "a"}}
-    record = {"model_secret": "secret-of-model", "exports": signing}
+    coordinates = {"oci_host": "r.example", "oci_repository": "a"}
+    exports = {"oci": {"coordinates": coordinates}, "signing": {"secret_ref": "secret-of-signing"}}
+    record = {"model_secret": "secret-of-model", "exports": exports}
     tasks = {index: {"test_data_ref": ref} for index, ref in refs.items()}
     card = card_of(write_run(tmp_path / "run", tasks=tasks, record=record))
     assert "secret" not in json.dumps(card)

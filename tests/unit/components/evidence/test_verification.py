@@ -555,6 +555,16 @@ def test_a_verdict_that_is_not_pass_fails_only_when_pass_is_required(
     assert detail(done, "pass") == "failed: the verdict is error"
 
 
+def test_a_pass_on_fewer_examples_than_its_collection_asks_for_is_not_the_pass_that_is_required(
+    tmp_path: Path, write_run: Callable[..., Path]
+) -> None:
+    forger = build(write_run(tmp_path / "run", record={"num_examples": 2}))
+    assert (forger.verify().exit_status, forger.verify().verdict) == (0, "pass")
+    done = forger.verify(require_pass=True)
+    assert (done.exit_status, failed(done)) == (1, ["pass"])
+    assert detail(done, "pass").startswith("failed: the verdict is pass, limited: on fewer examples")
+
+
 @pytest.mark.parametrize(
     ("max_age", "state"), [(3600, "ok"), (3599, "failed"), (None, "not checked")], ids=["within", "too old", "no limit"]
 )

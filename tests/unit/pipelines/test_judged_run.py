@@ -15,7 +15,8 @@ from evalhub_components.schema.plan import EvaluationPlan
 from evalhub_components.schema.provider import Provider
 from evalhub_components.schema.results import BenchmarkResults, MetricValue
 from evalhub_components.schema.run import RunRecord
-from evalhub_pipelines import judgement, resolution
+from evalhub_pipelines import resolution
+from evalhub_pipelines.judged_run import judged
 
 PROVIDER = Provider.model_validate(
     {"id": "p", "benchmarks": [{"id": name, "primary_score": {"metric": "acc"}} for name in "abc"]}
@@ -73,14 +74,14 @@ def finished(tmp_path: Path) -> Callable[..., Path]:
 
 
 def scores(directory: Path, plan: EvaluationPlan) -> list[float | None]:
-    return [test.score for test in judgement.judge(directory, plan).benchmarks]
+    return [test.score for test in judged(directory, plan).verdict.benchmarks]
 
 
 def test_other_thresholds_and_weights_use_the_same_results(finished: Callable[..., Path]) -> None:
     directory = finished(a_plan({"id": "a"}, {"id": "b"}), 0.9, 0.5)
-    assert judgement.judge(directory).verdict == "pass"
-    assert judgement.judge(directory, a_plan({"id": "a"}, {"id": "b"}, threshold=0.8)).verdict == "fail"
-    weighted = judgement.judge(directory, a_plan({"id": "a", "weight": 9}, {"id": "b"}, threshold=0.8))
+    assert judged(directory).verdict.verdict == "pass"
+    assert judged(directory, a_plan({"id": "a"}, {"id": "b"}, threshold=0.8)).verdict.verdict == "fail"
+    weighted = judged(directory, a_plan({"id": "a", "weight": 9}, {"id": "b"}, threshold=0.8)).verdict
     assert (weighted.verdict, weighted.score) == ("pass", pytest.approx(0.86))
 
 
@@ -91,7 +92,7 @@ def test_results_follow_their_benchmarks_into_another_order(finished: Callable[.
 
 def test_benchmark_that_did_not_run_makes_the_verdict_an_error(finished: Callable[..., Path]) -> None:
     directory = finished(a_plan({"id": "a"}), 0.9)
-    verdict = judgement.judge(directory, a_plan({"id": "a"}, {"id": "b"}))
+    verdict = judged(directory, a_plan({"id": "a"}, {"id": "b"})).verdict
     assert verdict.verdict == "error"
     assert [test.status for test in verdict.benchmarks] == ["completed", "missing"]
 
@@ -109,7 +110,7 @@ def test_benchmark_listed_twice_keeps_its_two_results(finished: Callable[..., Pa
 
 def test_one_result_serves_two_criteria(finished: Callable[..., Path]) -> None:
     directory = finished(a_plan({"id": "a"}), 0.6)
-    verdict = judgement.judge(directory, a_plan({"id": "a"}, {"id": "a", "pass_criteria": {"threshold": 0.7}}))
+    verdict = judged(directory, a_plan({"id": "a"}, {"id": "a", "pass_criteria": {"threshold": 0.7}})).verdict
     assert [test.passed for test in verdict.benchmarks] == [True, False]
 
 
@@ -128,9 +129,9 @@ def test_results_of_another_task_are_not_carried_over(finished: Callable[..., Pa
 def test_cancelled_run_is_judged_as_cancelled(finished: Callable[..., Path]) -> None:
     plan = a_plan({"id": "a"}, {"id": "b"})
     directory = finished(plan, 0.9, None, state="cancelled")
-    assert judgement.judge(directory).state == judgement.judge(directory, plan).state == "cancelled"
+    assert judged(directory).verdict.state == judged(directory, plan).verdict.state == "cancelled"
 
 
 def test_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(EvalHubError, match=r"run\.json: no such file"):
-        judgement.judge(tmp_path)
+        judged(tmp_path)

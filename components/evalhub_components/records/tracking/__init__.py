@@ -1,0 +1,59 @@
+"""MLflow: sends a recording to a server or a SQLite file. Nothing outside of this package imports mlflow."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from evalhub_components.errors import NotFound
+from evalhub_components.records.recording import RUN_ID, Recording
+from evalhub_components.records.tracking.connection import address, connected
+
+__all__ = ["Tracked", "address", "send", "tags_of"]
+
+
+class Tracked(NamedTuple):
+    """Where a recording is.
+
+    Attributes:
+        uri: without credentials.
+        run_id: of the parent.
+        warning: what is not as it was meant to be.
+    """
+
+    uri: str
+    experiment_id: str
+    run_id: str
+    warning: str | None = None
+
+
+def send(recording: Recording, uri: str) -> Tracked:
+    """Write `recording` to the MLflow at `uri`; what is there already is found again and not repeated.
+
+    Raises:
+        MissingExtra: mlflow is not installed.
+        TrackingUnavailable: MLflow refused, is silent, too slow, or cannot be written.
+    """
+    with connected(uri) as client:
+        from evalhub_components.records.tracking import kfp_tree, own_tree
+
+        tree, warning = kfp_tree.find(client, recording)
+        tree = tree or own_tree.find(client, recording, uri)
+        tree.write(recording)
+        return Tracked(address(uri), tree.experiment_id, tree.run_id, warning)
+
+
+def tags_of(uri: str, run_id: str) -> dict[str, str]:
+    """Return the tags of the MLflow run that records the evaluation `run_id`.
+
+    Raises:
+        MissingExtra: mlflow is not installed.
+        NotFound: there is no such run, or there are several.
+        TrackingUnavailable: MLflow refused or is silent.
+    """
+    with connected(uri) as client:
+        experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+        found = client.search_runs(experiments, f"tags.`{RUN_ID}` = '{run_id}'")
+        if len(found) != 1:
+            many = "no run" if not found else f"{len(found)} runs"
+            raise NotFound(f"MLflow at {address(uri)}: has {many} with the tag {RUN_ID} = {run_id}")
+        return dict(found[0].data.tags)

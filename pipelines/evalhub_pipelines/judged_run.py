@@ -1,0 +1,122 @@
+"""A run with its verdict, and the reports that people and CI ask for as soon as there is one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from evalhub_components import atomic, run_directory
+from evalhub_components.errors import EvalHubError
+from evalhub_components.records import github, outputs
+from evalhub_components.records.outputs import Output
+from evalhub_components.run_directory import LoadedRun
+from evalhub_components.schema.plan import BenchmarkTask, EvaluationPlan
+from evalhub_components.schema.run import Publication
+from evalhub_components.schema.verdict import Verdict
+from evalhub_components.scoring.judgement import TaskOutcome
+
+_SAME_WORK = ("provider_id", "benchmark_id", "parameters", "num_examples", "num_few_shot", "seed")
+
+
+@dataclass(frozen=True)
+class JudgedRun:
+    """A run and its verdict.
+
+    Attributes:
+        run: its plan, outcomes and folders are those that the verdict speaks of.
+        own: whether it is judged by the criteria it ran with, those of its evidence.
+    """
+
+    run: LoadedRun
+    verdict: Verdict
+    own: bool
+
+
+@dataclass(frozen=True)
+class Written:
+    """What became of reports.
+
+    Attributes:
+        outputs: those that are there.
+        problems: why others are not.
+        warnings: what a CI runner wanted and did not get.
+    """
+
+    outputs: Sequence[Output]
+    problems: Sequence[str]
+    warnings: Sequence[str]
+
+
+def judged(directory: Path, plan: EvaluationPlan | None = None) -> JudgedRun:
+    """Return the run in `directory` with its verdict; nothing is written.
+
+    Args:
+        directory: a run directory.
+        plan: other criteria. A benchmark of it is judged by the result of the same work in the run; one without such
+            a result counts as missing.
+
+    Raises:
+        EvalHubError: `directory` is no run.
+    """
+    run = run_directory.load(directory)
+    if plan is not None:
+        run = _under(run, plan)
+    return JudgedRun(run, run.judge(), own=plan is None)
+
+
+def is_wanted(reports: Sequence[Output], environ: Mapping[str, str]) -> bool:
+    """Return whether there is anything to write: reports, or what a CI runner asks for in `environ`."""
+    return bool(reports) or github.is_wanted(environ)
+
+
+def write(judged: JudgedRun, reports: Sequence[Output], environ: Mapping[str, str]) -> Written:
+    """Write reports, and what a CI runner asks for in `environ`; one that cannot be written keeps no other from it."""
+    publication = _publication(judged)
+    done, problems = [], []
+    for report in reports:
+        try:
+            outputs.write(report.kind, report.path, judged.run, judged.verdict, publication)
+            done.append(report)
+        except EvalHubError as error:
+            problems.append(f"{error}; verdict and evidence are in place, and `evalhub-kfp judge` writes it again")
+    return Written(done, problems, github.append(judged.run, judged.verdict, publication, environ))
+
+
+def _publication(judged: JudgedRun) -> Publication | None:
+    """Return where the records of this verdict went, None when nobody wrote it down."""
+    if not judged.own:
+        # the evidence and MLflow hold another verdict, which must not seem to prove this one
+        return Publication()
+    path = judged.run.path / "publication.json"
+    if not path.exists():
+        return None
+    return run_directory.parse(Publication, atomic.read_json(path), str(path))
+
+
+def _under(run: LoadedRun, plan: EvaluationPlan) -> LoadedRun:
+    """Return `run` as if it had been one of `plan`; each result serves once where work is listed twice."""
+    outcomes: dict[int, TaskOutcome] = {}
+    folders: dict[int, Path] = {}
+    unused = list(run.plan.tasks)
+    for task in plan.tasks:
+        match = _same_work(unused, task)
+        if match is not None:
+            unused.remove(match)
+        else:
+            # the same work under two criteria: one result serves both
+            match = _same_work(run.plan.tasks, task)
+        if match is None:
+            continue
+        if match.index in run.folders:
+            folders[task.index] = run.folders[match.index]
+        if outcome := run.outcomes.get(match.index):
+            results = outcome.results
+            if results.task_digest == match.digest():
+                results = results.model_copy(update={"benchmark_index": task.index, "task_digest": task.digest()})
+            outcomes[task.index] = TaskOutcome(results, outcome.samples)
+    return replace(run, plan=plan, outcomes=outcomes, folders=folders)
+
+
+def _same_work(tasks: Sequence[BenchmarkTask], wanted: BenchmarkTask) -> BenchmarkTask | None:
+    return next((task for task in tasks if all(getattr(task, key) == getattr(wanted, key) for key in _SAME_WORK)), None)
