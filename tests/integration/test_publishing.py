@@ -260,6 +260,9 @@ def test_a_push_that_fails_loses_nothing_and_a_resumed_run_makes_up_for_it(
     assert done.status == 2
     assert f"{plain_registry.host}" in done.err
     assert "--resume" in done.err
+    # the verdict is there, and so is what people read
+    assert "PASS" in done.out.splitlines()
+    assert "report.html" in done.out
     directory = cli.run_directory()
     assert json.loads((directory / "verdict.json").read_text())["verdict"] == "pass"
     assert "not pushed" in (directory / "report.md").read_text()

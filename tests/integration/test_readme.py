@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from evalhub_pipelines.demo_model import DemoModelSettings, running
 
@@ -110,9 +111,14 @@ def test_every_make_target_in_the_readme_exists() -> None:
     assert {first or second for first, second in named} <= targets
 
 
-def test_the_eval_yaml_in_the_readme_is_valid(tmp_path: Path) -> None:
-    (example,) = [block for block in blocks("yaml") if "model:" in block]
+@pytest.mark.parametrize("part", ["", "exports:", "execution:"], ids=["whole", "exports", "execution"])
+def test_the_eval_yaml_in_the_readme_is_valid(tmp_path: Path, part: str) -> None:
+    (example,) = [block for block in blocks("yaml") if block.startswith("model:") or "\nmodel:" in block]
+    evaluation = yaml.safe_load(example)
+    if part:
+        (more,) = [block for block in blocks("yaml") if block.startswith(part)]
+        evaluation |= yaml.safe_load(more)
     path = tmp_path / "eval.yaml"
-    path.write_text(example)
+    path.write_text(yaml.safe_dump(evaluation))
     done = subprocess.run([COMMAND, "plan", str(path)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
