@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).parent / "integration"))
 from mlflow_servers import database, mlflow_server
 
 from evalhub_components.records import tracking
-from evalhub_components.records.recording import DatasetRecording, Recording, RunRecording
+from evalhub_components.records.tracking.recording import DatasetRecording, Recording, RunRecording
 
 _CHILDREN = 50
 _METRICS = 10

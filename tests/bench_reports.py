@@ -20,7 +20,8 @@ _SAMPLES = 1000
 _REPORTS = """\
 import json, sys, time
 from pathlib import Path
-from evalhub_components.records import html, junit, report, tekton
+from evalhub_components.records import html, report
+from evalhub_components.records.ci import junit, tekton
 from evalhub_components.run_directory import load
 started = time.perf_counter()
 run = load(Path(sys.argv[1]))

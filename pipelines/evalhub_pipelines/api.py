@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from evalhub_components.errors import EvalHubError, MissingExtra
-from evalhub_components.records import outputs, run_facts, side_by_side
-from evalhub_components.records.side_by_side import Comparison
+from evalhub_components.records import outputs
+from evalhub_components.records.comparison import run_facts, side_by_side
+from evalhub_components.records.comparison.side_by_side import Comparison
 from evalhub_components.schema.evaluation import EvaluationConfig
 from evalhub_components.schema.plan import EvaluationPlan
 from evalhub_components.schema.verdict import Verdict

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from evalhub_components import atomic, run_directory
 from evalhub_components.errors import EvalHubError
-from evalhub_components.records import github, outputs
+from evalhub_components.records import outputs
+from evalhub_components.records.ci import github
 from evalhub_components.records.outputs import Output
 from evalhub_components.run_directory import LoadedRun
 from evalhub_components.schema.plan import BenchmarkTask, EvaluationPlan

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from evalhub_components.errors import EvalHubError
-from evalhub_components.records import outputs, spool
+from evalhub_components.records import outputs
 from evalhub_components.records.outputs import Output
+from evalhub_components.records.tracking import spool
 from evalhub_components.schema.run import Publication
 from evalhub_pipelines.run_source import RunSource
 

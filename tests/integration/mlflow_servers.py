@@ -25,7 +25,7 @@ PATIENCE = 120  # seconds until a server that should answer does not
 def database(folder: Path) -> Path:
     """Return a SQLite file with MLflow's tables, for `mlflow_server` to copy: making it takes longer than a server."""
     from evalhub_components.records import tracking
-    from evalhub_components.records.recording import Recording, RunRecording
+    from evalhub_components.records.tracking.recording import Recording, RunRecording
 
     run = RunRecording(
         key=("k", "v"), name="n", status="FINISHED", started=1, ended=1, tags={}, params={}, metrics={}, dataset=None

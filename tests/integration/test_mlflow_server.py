@@ -21,9 +21,9 @@ from test_tracking import a_recording, children
 from evalhub_components import atomic
 from evalhub_components.aggregate.__main__ import main
 from evalhub_components.errors import EvalHubError, NotFound, TrackingUnavailable
-from evalhub_components.records import spool, tracking
-from evalhub_components.records.recording import Recording
-from evalhub_components.records.tracking import tree
+from evalhub_components.records import tracking
+from evalhub_components.records.tracking import spool, tree
+from evalhub_components.records.tracking.recording import Recording
 
 pytest.importorskip("mlflow", reason="mlflow is not installed")
 # mlflow and what it imports warn of each other

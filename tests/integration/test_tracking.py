@@ -15,7 +15,7 @@ import pytest
 
 from evalhub_components.errors import TrackingUnavailable
 from evalhub_components.records import tracking
-from evalhub_components.records.recording import DatasetRecording, Recording, RunRecording
+from evalhub_components.records.tracking.recording import DatasetRecording, Recording, RunRecording
 
 pytest.importorskip("mlflow", reason="mlflow is not installed")
 # mlflow and what it imports warn of each other

@@ -13,7 +13,8 @@ from evalhub_components.evidence import destination
 from evalhub_components.evidence.building import artifact
 from evalhub_components.evidence.building.eval_card import eval_card
 from evalhub_components.evidence.destination import Destination
-from evalhub_components.records import html, outputs, recording, report, spool, tracking
+from evalhub_components.records import html, outputs, report, tracking
+from evalhub_components.records.tracking import recording, spool
 from evalhub_components.run_directory import LoadedRun, load
 from evalhub_components.schema.run import Publication
 from evalhub_components.schema.verdict import Verdict

@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 from evalhub_components import atomic, canonical
 from evalhub_components.errors import EvalHubError, InvalidDocument, Problem
-from evalhub_components.records import junit, report, tekton
+from evalhub_components.records import report
+from evalhub_components.records.ci import junit, tekton
 from evalhub_components.run_directory import LoadedRun
 from evalhub_components.schema.run import Publication
 from evalhub_components.schema.verdict import Verdict

@@ -12,7 +12,7 @@ import click
 from evalhub_pipelines.cli import options, output
 
 if TYPE_CHECKING:
-    from evalhub_components.records.side_by_side import Comparison, Difference, Result, Side
+    from evalhub_components.records.comparison.side_by_side import Comparison, Difference, Result, Side
 
 # columns that a terminal must have: of a benchmark's name, of a run and of one with all that is known of its scores
 _LABEL = 28
@@ -62,7 +62,7 @@ def _groups(count: int) -> Iterator[list[int]]:
 
 
 def _show_verdicts(sides: Sequence[Side], group: Sequence[int]) -> None:
-    from evalhub_components.records import side_by_side
+    from evalhub_components.records.comparison import side_by_side
     from evalhub_components.scoring.comparison import shown
 
     facts: dict[str, Callable[[Side], str]] = {
@@ -82,7 +82,7 @@ def _show_verdicts(sides: Sequence[Side], group: Sequence[int]) -> None:
 
 
 def _show_benchmarks(found: Comparison, group: Sequence[int]) -> None:
-    from evalhub_components.records import side_by_side
+    from evalhub_components.records.comparison import side_by_side
 
     columns = ["benchmark", *(str(position + 1) for position in group)]
     in_pair = len(group) == 2

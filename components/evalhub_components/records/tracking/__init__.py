@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from evalhub_components.errors import NotFound
-from evalhub_components.records.recording import RUN_ID, Recording
 from evalhub_components.records.tracking.connection import address, connected
+from evalhub_components.records.tracking.recording import RUN_ID, Recording
 
 __all__ = ["Tracked", "address", "send", "tags_of"]
 

@@ -11,7 +11,7 @@ import re
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from evalhub_components.records.recording import Recording, RunRecording
+from evalhub_components.records.tracking.recording import Recording, RunRecording
 from evalhub_components.records.tracking.runs import PARENT, Runs
 from evalhub_components.records.tracking.tree import Place, Tree
 

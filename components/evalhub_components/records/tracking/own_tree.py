@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from evalhub_components.errors import TrackingUnavailable
-from evalhub_components.records.recording import Recording
 from evalhub_components.records.tracking import sqlite
 from evalhub_components.records.tracking.connection import address
+from evalhub_components.records.tracking.recording import Recording
 from evalhub_components.records.tracking.runs import PARENT, Runs
 from evalhub_components.records.tracking.tree import Place, Tree
 

@@ -6,7 +6,7 @@ import getpass
 import os
 from typing import TYPE_CHECKING
 
-from evalhub_components.records.recording import DatasetRecording, RunRecording
+from evalhub_components.records.tracking.recording import DatasetRecording, RunRecording
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
-from evalhub_components.records.recording import Recording, RunRecording
+from evalhub_components.records.tracking.recording import Recording, RunRecording
 from evalhub_components.records.tracking.runs import Runs
 
 _WRITERS = 4

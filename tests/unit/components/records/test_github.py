@@ -3,7 +3,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from evalhub_components.records import github, report
+from evalhub_components.records import report
+from evalhub_components.records.ci import github
 from evalhub_components.run_directory import load
 from evalhub_components.schema.run import Publication
 

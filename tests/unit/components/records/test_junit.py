@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 import junitparser
 import pytest
 
-from evalhub_components.records import junit
+from evalhub_components.records.ci import junit
 from evalhub_components.run_directory import load
 from evalhub_components.schema.run import Publication
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from evalhub_components.records import mlflow_limits, recording
+from evalhub_components.records.tracking import limits, recording
 from evalhub_components.run_directory import load
 from evalhub_components.schema.results import MetricValue
 
@@ -35,16 +35,16 @@ def record(path: Path, report: str = "# Report", **more: Any) -> recording.Recor
     ],
 )
 def test_metric_names_become_what_mlflow_takes(original: str, name: str) -> None:
-    assert mlflow_limits.metric_names({original: 1}) == {original: name}
+    assert limits.metric_names({original: 1}) == {original: name}
 
 
 def test_metric_names_that_meet_stay_apart() -> None:
-    names = mlflow_limits.metric_names(dict.fromkeys(["acc", "acc,none", "a@b", "a_at_b", "a?b", "a!b"]))
+    names = limits.metric_names(dict.fromkeys(["acc", "acc,none", "a@b", "a_at_b", "a?b", "a!b"]))
     assert len(set(names.values())) == 6
 
 
 def test_a_metric_name_that_mlflow_takes_is_never_renamed() -> None:
-    names = mlflow_limits.metric_names(["acc,none", "acc", "acc_2", "a@b", "a_at_b"])
+    names = limits.metric_names(["acc,none", "acc", "acc_2", "a@b", "a_at_b"])
     assert names == {"acc": "acc", "acc_2": "acc_2", "a_at_b": "a_at_b", "acc,none": "acc_3", "a@b": "a_at_b_2"}
 
 

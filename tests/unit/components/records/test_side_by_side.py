@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from evalhub_components.records import side_by_side
-from evalhub_components.records.run_facts import facts_of, flattened
-from evalhub_components.records.side_by_side import Against, Comparison, Result
+from evalhub_components.records.comparison import side_by_side
+from evalhub_components.records.comparison.run_facts import facts_of, flattened
+from evalhub_components.records.comparison.side_by_side import Against, Comparison, Result
 from evalhub_components.run_directory import load
 from evalhub_components.schema.plan import ResolvedScore
 

@@ -8,7 +8,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from evalhub_components.records import tekton
+from evalhub_components.records.ci import tekton
 from evalhub_components.run_directory import load
 from evalhub_components.schema.run import Publication
 

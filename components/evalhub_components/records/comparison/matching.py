@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from evalhub_components.records.run_facts import BenchmarkFacts, RunFacts
+from evalhub_components.records.comparison.run_facts import BenchmarkFacts, RunFacts
 
 Row = list[BenchmarkFacts | None]
 """One benchmark in every run, None in those that lack it."""

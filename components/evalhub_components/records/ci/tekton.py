@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 
 from evalhub_components.records import wording
+from evalhub_components.records.ci.values import values
 from evalhub_components.records.markdown import cut, one_line
-from evalhub_components.records.values import values
 from evalhub_components.run_directory import LoadedRun, instant
 from evalhub_components.schema.run import Publication
 from evalhub_components.schema.verdict import BenchmarkTest, Verdict

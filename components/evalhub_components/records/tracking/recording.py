@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from evalhub_components import atomic, canonical
 from evalhub_components.errors import EvalHubError
-from evalhub_components.records.mlflow_limits import (
+from evalhub_components.records.tracking.limits import (
     DATASET_DIGEST,
     DATASET_NAME,
     DATASET_SOURCE,

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from evalhub_components.records import report
-from evalhub_components.records.values import values
+from evalhub_components.records.ci.values import values
 from evalhub_components.run_directory import LoadedRun
 from evalhub_components.schema.run import Publication
 from evalhub_components.schema.verdict import Verdict

@@ -7,8 +7,8 @@ from pathlib import Path
 from evalhub_components import atomic
 from evalhub_components.errors import EvalHubError
 from evalhub_components.records import outputs, tracking
-from evalhub_components.records.recording import Recording
 from evalhub_components.records.tracking import Tracked
+from evalhub_components.records.tracking.recording import Recording
 from evalhub_components.run_directory import load, parse
 from evalhub_components.schema.run import Publication
 from evalhub_components.schema.verdict import Verdict

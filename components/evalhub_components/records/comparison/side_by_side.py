@@ -10,9 +10,10 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from statistics import NormalDist
 
-from evalhub_components.records import matching, wording
-from evalhub_components.records.matching import Row
-from evalhub_components.records.run_facts import BenchmarkFacts, Facts, RunFacts
+from evalhub_components.records import wording
+from evalhub_components.records.comparison import matching
+from evalhub_components.records.comparison.matching import Row
+from evalhub_components.records.comparison.run_facts import BenchmarkFacts, Facts, RunFacts
 from evalhub_components.schema.document import Document
 from evalhub_components.schema.verdict import Decision, JobState
 from evalhub_components.scoring.comparison import TOLERANCE, shown
