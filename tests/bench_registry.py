@@ -10,19 +10,27 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from bench_figures import figure
+from bench_figures import figure, wall
 
 sys.path.insert(0, str(Path(__file__).parent / "integration"))
 
 from registries import RunningRegistry, running_registry
+from report_runs import Entry, write_run
 
-from evalhub_components import canonical
+from evalhub_components import atomic, canonical
 from evalhub_components.evidence import layout
+from evalhub_components.evidence.building import artifact
 from evalhub_components.evidence.building.bundle import Bundle, KeptFile
 from evalhub_components.evidence.layout import Blob, LayoutWriter, TaggedManifest
+from evalhub_components.evidence.reference import Reference
+from evalhub_components.evidence.registry.push import push
+from evalhub_components.evidence.registry.registry import Registry
+from evalhub_components.evidence.signing import keys
+from evalhub_pipelines.verification import verify
 
 MIB = 2**20
 _MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -56,6 +64,8 @@ def main() -> None:
         large_file(Path(folder))
     with tempfile.TemporaryDirectory() as folder:
         many_files(Path(folder))
+    with tempfile.TemporaryDirectory() as folder:
+        small_run(Path(folder))
 
 
 def large_file(folder: Path) -> None:
@@ -101,6 +111,27 @@ def many_files(folder: Path) -> None:
         figure("2,000 files of 10 kB, bundled and pushed", f"{building + bundled.push:.2f} s", "at most 5")
         figure("    the same files one by one", f"{pushed(folder / 'single', registry).push:.2f} s")
         figure("    again, when all of them are there", f"{pushed(folder / 'single', registry).push:.2f} s")
+
+
+def small_run(folder: Path) -> None:
+    """Wall time of verifying a small signed run once everything is imported, from its layout and from a registry."""
+    run = write_run(folder / "run", [Entry(name, 80) for name in ("arc", "gsm8k", "mmlu")])
+    verdict = run.judge()
+    for name, document in (("verdict", verdict.as_json()), ("environment", {"schema_version": 1})):
+        atomic.write_json(run.path / f"{name}.json", document)
+    keys.generate(folder / "key")
+    with running_registry(folder / "registry") as registry:
+        reference = Reference.parse(f"{registry.address}/bench")
+        artifact.build(run, verdict, keys.SigningKey.load(folder / "key"), f"{registry.host}/bench")
+        push(run.path / "evidence", Registry(reference))
+        for place, evidence in (
+            ("a layout", str(run.path)),
+            ("a registry", f"{reference.address}:run-{run.record.run_id}"),
+        ):
+            verified = partial(verify, evidence, key=folder / "key" / "public.key")
+            assert verified().exit_status == 0
+            seconds = wall(verified)
+            figure(f"verify of a small signed run in {place}", f"{seconds:.3f} s", "at most 0.2")
 
 
 def pushed(source: Path, registry: RunningRegistry) -> Push:
