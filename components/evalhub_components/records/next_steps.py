@@ -51,7 +51,7 @@ def _passed(run: LoadedRun, verdict: Verdict, local: bool) -> list[Step]:
 def _failed(run: LoadedRun, verdict: Verdict, local: bool) -> list[Step]:
     required = [test for test in verdict.benchmarks if test.required and test.passed is False]
     steps = [
-        Step(f"{test.benchmark_id} is required: the model must reach its threshold ({test.reason}).")
+        Step(f"Start with {test.benchmark_id}: it is required, and misses its threshold ({test.reason}).")
         for test in required[:_NAMED]
     ]
     if verdict.score is not None and verdict.score < verdict.threshold:
@@ -59,7 +59,7 @@ def _failed(run: LoadedRun, verdict: Verdict, local: bool) -> list[Step]:
         most = [f"{test.benchmark_id} ({shown(_loss(test) / _weights(verdict), 2)})" for test in lost[:_NAMED]]
         steps.append(
             Step(
-                f"The overall score lacks {shown(verdict.threshold - verdict.score, 2)}. "
+                f"The overall score is {shown(verdict.threshold - verdict.score, 2)} below its threshold. "
                 f"What costs it most: {', '.join(most)}."
             )
         )
