@@ -85,7 +85,7 @@ def test_the_heading_is_the_verdict_as_a_sentence(tmp_path: Path, write_run: Wri
 def test_what_to_do_comes_before_the_numbers(tmp_path: Path, write_run: WriteRun) -> None:
     path = write_run(tmp_path / "run", tasks={1: {"required": True}}, results={1: {"metrics": {"acc": {"value": 0.4}}}})
     source = rendered(path, Publication())
-    first = "gsm8k is required: the model must reach its threshold (0.4 &lt; 0.5)."
+    first = "Start with gsm8k: it is required, and misses its threshold (0.4 &lt; 0.5)."
     assert source.index("</h1>") < source.index(first) < source.index("Overall score")
     assert f'<code class="command">evalhub-kfp compare RUN {path}</code>' in source
 
