@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from container_engine import missing
 from report_runs import RUNS, published
 
 from evalhub_components.records import html, wording
@@ -19,26 +18,12 @@ from evalhub_components.run_directory import LoadedRun
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-CHROMIUM = Path("/usr/bin/chromium")
 DESKTOP, PHONE = {"width": 1280, "height": 800}, {"width": 360, "height": 740}
 SCREENS = [
     pytest.param(scheme, size, id=f"{scheme}-{name}")
     for scheme in ("light", "dark")
     for name, size in (("desktop", DESKTOP), ("phone", PHONE))
 ]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """Headless Chromium."""
-    if not CHROMIUM.exists():
-        missing(f"{CHROMIUM} (Debian's chromium)")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
-        yield launched
-        launched.close()
 
 
 @pytest.fixture(scope="module")

@@ -38,7 +38,10 @@ def test_a_benchmark_that_missed_its_threshold_in_a_run_that_passed_is_named(ste
 
 def test_a_score_that_is_too_low_names_what_costs_most_and_where_to_look(steps: Callable[..., list[Step]]) -> None:
     first, look, compare = steps({0: scored(0.1), 1: scored(0.5), 2: scored(0.9)})
-    assert first.text == "The overall score is 0.1 below its threshold. What costs it most: arc (0.3), gsm8k (0.17), mmlu (0.033)."
+    assert (
+        first.text
+        == "The overall score is 0.1 below its threshold. What costs it most: arc (0.3), gsm8k (0.17), mmlu (0.033)."
+    )
     assert "benchmarks/000-" in look.text
     assert compare.command[:2] == ("evalhub-kfp", "compare")
     assert compare.command[-1].endswith("/run")
