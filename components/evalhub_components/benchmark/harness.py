@@ -103,9 +103,8 @@ class Harness:
         self._memory = MemoryWatch()
         self._data = external_data.read(settings.test_data)
         self._environment = environment.capture() | ({"test_data": self._data.facts} if self._data.facts else {})
-        # the run that Kubeflow Pipelines made for this task: `aggregate` puts the results there
-        if run_id := os.environ.get("MLFLOW_RUN_ID"):
-            self._environment["mlflow_run_id"] = run_id
+        # the run that Kubeflow Pipelines made for this task: `aggregate` puts the results there; no adapter names one
+        self._environment |= {"mlflow_run_id": os.environ.get("MLFLOW_RUN_ID") or None}
         self._work = Path(tempfile.mkdtemp(prefix="evalhub-"))
         process.adopt_orphans()
 

@@ -170,7 +170,7 @@ def test_the_record_of_a_benchmark_is_of_the_schema(benchmarks: dict[str, bytes]
     record = json.loads(benchmarks[name])
     assert problems(record) == []
     own = {"seed", "data_digests"} | ({"framework", "seeds"} if name == "well" else set())
-    assert record.keys() == CAPTURED | {"test_data"} | own
+    assert record.keys() == CAPTURED | {"test_data", "mlflow_run_id"} | own
     assert benchmarks[name] == canonical.dumps(record)
 
 
