@@ -15,7 +15,7 @@ from evalhub_components.records.comparison.side_by_side import Comparison
 from evalhub_components.schema.evaluation import EvaluationConfig
 from evalhub_components.schema.plan import EvaluationPlan
 from evalhub_components.schema.verdict import Verdict
-from evalhub_pipelines import evaluation, judged_run, late_reports, local, run_source
+from evalhub_pipelines import evaluation, judged_run, late_reports, local, run_source, settings
 from evalhub_pipelines.catalog import Catalog
 from evalhub_pipelines.local import Unpublished as Unpublished
 from evalhub_pipelines.processes import Listener
@@ -135,10 +135,10 @@ def resume(
     Args:
         directory: the run directory.
         accept_fingerprint: go on although another model answers than before.
-        catalog: as for `run`.
+        catalog: by default the one that the run began with.
         jobs: as for `run`.
-        mlflow_uri: as for `run`.
-        engine: as for `run`.
+        mlflow_uri: tracking server; None for no tracking. By default as the run began.
+        engine: command of Docker or Podman. By default as the run began.
         listener: as for `run`.
 
     Raises:
@@ -147,8 +147,18 @@ def resume(
     """
     folder = Path(directory)
     parent = folder.resolve().parent
-    options = _options(parent, jobs, mlflow_uri, engine, listener, accept_fingerprint=accept_fingerprint)
-    finished = local.resume(folder, Catalog.of(catalog), options)
+    begun = settings.read(folder) or settings.Settings(mlflow_uri="default")
+    options = _options(
+        parent,
+        jobs,
+        begun.mlflow_uri if mlflow_uri == "default" else mlflow_uri,
+        engine or begun.engine,
+        listener,
+        required=begun.mlflow_required,
+        accept_fingerprint=accept_fingerprint,
+    )
+    where = Catalog.of(catalog or (Path(begun.catalog) if begun.catalog else None))
+    finished = local.resume(folder, where, options)
     return Run(finished.directory, finished.verdict, finished.warnings)
 
 

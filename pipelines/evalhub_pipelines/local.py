@@ -21,7 +21,7 @@ from evalhub_components.schema.plan import BenchmarkTask, EvaluationPlan, TaskRe
 from evalhub_components.schema.results import BenchmarkResults
 from evalhub_components.schema.run import Fingerprint, RunRecord, job_id
 from evalhub_components.schema.verdict import Verdict
-from evalhub_pipelines import containers, directories, publishing, run_lock, steps
+from evalhub_pipelines import containers, directories, publishing, run_lock, settings, steps
 from evalhub_pipelines.catalog import Catalog
 from evalhub_pipelines.commands import Command, command_of, holds_a_password
 from evalhub_pipelines.containers import Container
@@ -134,6 +134,7 @@ def run(
         atomic.write_json(directory / "plan.json", plan.as_json())
         atomic.write_json(directory / "fingerprint.json", fingerprint.as_json())
         atomic.write_json(directory / "run.json", record.as_json())
+        _remember(directory, catalog, options)
         options.listener({"event": "stage", "stage": "run", "message": f"run directory {directory}"})
         work = Work(directory, record, fingerprint, secret, plan.header.execution.retries)
         return _execute(plan, plan.tasks, work, commands, options, environ, lock)
@@ -168,6 +169,7 @@ def resume(directory: Path, catalog: Catalog, options: Options) -> Finished:
         record = record.model_copy(update={"state": "running", "completed_at": None})
         atomic.write_json(directory / "fingerprint.json", fingerprint.as_json())
         atomic.write_json(directory / "run.json", record.as_json())
+        _remember(directory, catalog, options)
         options.listener({"event": "resumed", "kept": len(plan.tasks) - len(left), "left": len(left)})
         work = Work(directory, record, fingerprint, secret, plan.header.execution.retries)
         return _execute(plan, left, work, commands, options, environ, lock)
@@ -233,6 +235,14 @@ def _execute(
         raise EvalHubError(said) from None
     verdict = Verdict.model_validate(atomic.read_json(directory / "verdict.json"))
     return Finished(directory, verdict, warnings)
+
+
+def _remember(directory: Path, catalog: Catalog, options: Options) -> None:
+    own = str(catalog.roots[0].resolve()) if len(catalog.roots) > 1 else None
+    kept = settings.Settings(
+        mlflow_uri=options.mlflow_uri, mlflow_required=options.mlflow_required, catalog=own, engine=options.engine
+    )
+    settings.write(directory, kept)
 
 
 def _judged(directory: Path) -> Verdict | None:

@@ -77,6 +77,24 @@ def test_benchmark_that_had_begun_in_a_cancelled_run_is_as_missing_as_one_that_h
     assert [test.reason for test in tests] == ["no score: the run was cancelled before there were results"] * 2
 
 
+def test_a_resumed_run_uses_the_catalogue_and_the_tracking_that_it_began_with(
+    cli: Any, model: DemoModelServer, collection: Callable[..., Path], starts: Starts
+) -> None:
+    path = collection(("a", {"raise": "boom", "unless": str(cli.folder / "mended")}))
+    uri = f"sqlite:///{cli.folder / 'elsewhere' / 'mlflow.db'}"
+    begun = [word for word in cli.arguments(path, model) if word != "--no-mlflow"]
+    assert cli(*begun, "--mlflow-uri", uri).status == 2
+    directory = cli.run_directory()
+    first = json.loads((directory / "publication.json").read_text())
+    (cli.folder / "mended").touch()
+    done = cli("run", "--resume", directory)
+    assert done.status == 0, done.err
+    assert names(starts) == ["a", "a"]
+    after = json.loads((directory / "publication.json").read_text())
+    assert after["mlflow_run_id"] == first["mlflow_run_id"]
+    assert not (cli.folder / "mlflow.db").exists()
+
+
 def test_run_directory_in_use_is_refused_and_names_the_process(
     cli: Any, model: DemoModelServer, collection: Callable[..., Path]
 ) -> None:

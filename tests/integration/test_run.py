@@ -27,7 +27,7 @@ def test_run_that_passes_exits_0_and_leaves_everything_in_its_directory(
     left = {path.name for path in directory.iterdir()}
     documents = {"run.json", "plan.json", "fingerprint.json", "verdict.json", "publication.json", "environment.json"}
     documents |= {"eval-card.json"}
-    assert left == documents | {"report.html", "report.md", "benchmarks", "evidence", "lock"}
+    assert left == documents | {"report.html", "report.md", "settings.json", "benchmarks", "evidence", "lock"}
     assert done.json["verdict"]["verdict"] == "pass"
     assert done.json["verdict"]["score"] == pytest.approx((0.75 + 2) / 3)
     assert json.loads((directory / "verdict.json").read_text()) == done.json["verdict"]
