@@ -208,7 +208,7 @@ def _params(run: LoadedRun, task: BenchmarkTask) -> dict[str, str]:
     given = {f"parameters.{key}": value for key, value in task.parameters.items()}
     # what decides comes first, and the rest as far as one request goes
     first = dict(list((facts | given).items())[:PARAMS])
-    return cut_all({key: _text(value) for key, value in first.items()}, PARAM_VALUE)
+    return cut_all({key: _text(value) for key, value in first.items() if value is not None}, PARAM_VALUE)
 
 
 def _benchmark_metrics(test: BenchmarkTest, outcome: TaskOutcome | None) -> dict[str, float]:
@@ -218,7 +218,7 @@ def _benchmark_metrics(test: BenchmarkTest, outcome: TaskOutcome | None) -> dict
         "evalhub/normalized_score": test.normalized_score,
         "evalhub/se": test.se,
         "evalhub/num_evaluated": test.num_evaluated,
-        "evalhub/num_errors": test.num_errors,
+        "evalhub/num_errors": None if test.score is None else test.num_errors,  # nobody counted what failed as a whole
     }
     found: dict[str, float] = {name: float(value) for name, value in ours.items() if value is not None}
     if outcome is None:

@@ -95,6 +95,16 @@ def test_what_was_not_known_is_no_tag(tmp_path: Path, write_run: Callable[..., P
     assert "gate/score" not in record(path).parent.metrics
 
 
+def test_what_is_not_set_or_was_not_counted_is_left_out_of_a_child(
+    tmp_path: Path, write_run: Callable[..., Path]
+) -> None:
+    path = write_run(tmp_path / "run", results={1: {"status": "failed", "reason": "crashed", "metrics": {}}})
+    scored, failed, _ = record(path).children
+    assert "null" not in [*scored.params.values(), *failed.params.values()]
+    assert scored.metrics["evalhub/num_errors"] == 0
+    assert "evalhub/num_errors" not in failed.metrics
+
+
 def test_model_digest_commit_and_pipeline_are_tags_where_they_are_known(
     tmp_path: Path, write_run: Callable[..., Path]
 ) -> None:
