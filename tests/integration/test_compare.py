@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import sys
 from collections.abc import Callable
@@ -202,20 +203,72 @@ def test_fewer_than_two_runs_are_a_usage_error(cli: Any, signed: SignedRun, coun
     assert "at least two runs" in done.err
 
 
-def test_a_terminal_of_80_columns_shows_every_score_of_many_runs(cli: Any, signed: SignedRun, tmp_path: Path) -> None:
-    other = worse(signed, tmp_path / "worse")
-    runs = [other.path, *[signed.path] * 4]
-    done = cli("compare", *runs, environ={"FORCE_COLOR": "1", "COLUMNS": "80", "TERM": "dumb"})
+def on_terminal(columns: int) -> dict[str, str]:
+    return {"FORCE_COLOR": "1", "NO_COLOR": "1", "COLUMNS": str(columns), "TERM": "xterm"}
+
+
+def plain(out: str) -> list[str]:
+    """Return the lines without bold print, which is no colour."""
+    return [re.sub(r"\x1b\[\d*m", "", line).rstrip() for line in out.splitlines()]
+
+
+@pytest.mark.parametrize(
+    ("others", "columns", "expected"),
+    [
+        (1, 80, {"b 0.25 ±0.41 fail 0.75 ±0.41 pass better by 0.5, in doubt": 1}),
+        (1, 50, {"1 0.25 ±0.41 fail": 1, "2 0.75 ±0.41 pass better by 0.5, in doubt": 1}),
+        (
+            4,
+            80,
+            {"1 0.25 ±0.41 fail": 1, "5 0.75 ±0.41 pass better by 0.5, in doubt": 1, "5 0.75 ±0.41 pass the same": 1},
+        ),
+    ],
+    ids=["two", "two on a narrow one", "five"],
+)
+def test_a_terminal_shows_every_score_with_its_bounds(
+    cli: Any, signed: SignedRun, tmp_path: Path, others: int, columns: int, expected: dict[str, int]
+) -> None:
+    runs = [worse(signed, tmp_path / "worse").path, *[signed.path] * others]
+    done = cli("compare", *runs, environ=on_terminal(columns))
     assert done.status == 0
-    plain = [line.rstrip() for line in done.out.splitlines()]
-    assert max(map(len, plain)) <= 100  # with the colours
-    assert (
-        sum(
-            line.split() == ["b", "0.25", "fail", "0.75", "pass", "better", "by", "0.5,", "in", "doubt"]
-            for line in plain
-        )
-        == 4
-    )
+    lines = plain(done.out)
+    words = [" ".join(line.split()) for line in lines]
+    assert {line: words.count(line) for line in expected} == expected
+    # the paths of runs are as long as they are
+    tables = lines[len(runs) : next(n for n, line in enumerate(lines) if line.startswith("Scores are"))]
+    assert max(map(len, tables)) <= columns
+
+
+def test_what_is_not_shown_is_not_explained(cli: Any, collection: Callable[..., Path], model: DemoModelServer) -> None:
+    lower = {"primary_score": {"metric": "acc", "lower_is_better": True}}
+    # only 0.75 comes with samples, and so with bounds
+    for name, parameters, keys in (("a", {}, {}), ("a", {}, lower), ("a", {"score": 0.5}, {})):
+        cli.run(collection((name, parameters, keys)), model)
+    said = []
+    for run in cli.run_directories():
+        done = cli("compare", run, run)
+        table, legend = done.out.split("Scores are in the metric's units")
+        assert ("±" in table) is ("±" in legend)
+        assert ("(0.25)" in table) is ("in brackets" in legend)
+        assert "in doubt" not in legend.split("what differs")[0]
+        said.append(("±" in legend, "in brackets" in legend))
+    assert said == [(True, False), (True, True), (False, False)]
+
+
+def test_what_a_failed_benchmark_did_not_say_is_one_line(
+    cli: Any, collection: Callable[..., Path], model: DemoModelServer
+) -> None:
+    cli.run(collection(("a", {}), ("b", {})), model)
+    cli.run(collection(("a", {"raise": "no memory"}), ("b", {"raise": "no memory"})), model)
+    first, second = cli.run_directories()
+    done = cli("compare", first, second, first, second, first)
+    assert "! run 2: no settings of the framework on record for 2 benchmarks" in done.out
+    assert "! run 4: no settings of the framework on record for 2 benchmarks" in done.out
+    differing = done.out.split("what differs")[1]
+    assert "2 benchmarks: parameters.raise" in differing
+    assert "framework." not in differing
+    found = cli("compare", first, second, "--format", "json").json
+    assert found["missing"] == [{"run": 1, "record": "settings of the framework", "benchmarks": ["a", "b"]}]
 
 
 def test_hostile_names_cannot_take_over_the_terminal(cli: Any, signed: SignedRun, tmp_path: Path) -> None:
@@ -229,6 +282,9 @@ def test_hostile_names_cannot_take_over_the_terminal(cli: Any, signed: SignedRun
     assert "::error::x [red]" in done.out
     assert not [character for character in done.out if not character.isprintable() and character != "\n"]
     assert not [line for line in done.out.splitlines() if line.startswith("::")]
+    for runs in ([signed.path, tmp_path / "hostile"], [signed.path, *[tmp_path / "hostile"] * 4]):
+        shown = "\n".join(plain(cli("compare", *runs, environ=on_terminal(50)).out))
+        assert not [character for character in shown if not character.isprintable() and character != "\n"]
     found = cli("compare", signed.path, tmp_path / "hostile", "--format", "json").json
     assert found["runs"][1]["model_name"] == hostile
 

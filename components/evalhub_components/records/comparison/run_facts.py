@@ -29,7 +29,10 @@ _OF_ONE_ANSWER = re.compile(
     r"headers\.(date|age|connection|keep-alive|content-length|expires|last-modified|etag|cf-ray|transfer-encoding"
     r"|.*(request-id|correlation-id|trace|span|ratelimit|-ms$|-time$|duration).*)"
 )
-_OF_ONE_TASK = re.compile(r"schema_version|data_digests\..*|pod(\..*)?|accelerators\[\d+\]\.uuid")
+# data and seed are facts of their own
+_OF_ONE_TASK = re.compile(r"schema_version|seed|data_digests(\..*)?|pod(\..*)?|accelerators\[\d+\]\.uuid")
+# the rest of a benchmark's environment comes from its framework
+_OF_THE_MACHINE = re.compile(r"(hardware|accelerators|os|python|packages|image|package_version)([.\[].*)?")
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,9 @@ class BenchmarkFacts:
         data: digest over the digests of everything that was read; None when they are not known.
         sample_ids: digest over the ids of the samples; None without samples.
         settings: of the plan.
-        environment: what it ran on; None when it did not say.
+        machine: what it ran on; None when that is not on record.
+        framework: what the framework said of itself and of the settings in effect; None when it said nothing, as one
+            that failed.
     """
 
     task: BenchmarkTask
@@ -51,7 +56,8 @@ class BenchmarkFacts:
     data: str | None
     sample_ids: str | None
     settings: Facts
-    environment: Facts | None
+    machine: Facts | None
+    framework: Facts | None
 
 
 @dataclass(frozen=True)
@@ -130,6 +136,10 @@ def _benchmark(run: LoadedRun, task: BenchmarkTask, test: BenchmarkTest) -> Benc
     outcome, folder = run.outcomes.get(task.index), run.folders.get(task.index)
     results = outcome.results if outcome else None
     ids = sorted(sample.id for sample in outcome.samples) if outcome else []
+    environment = _environment(run.record, folder)
+    of_the_machine = {key: text for key, text in environment.items() if _OF_THE_MACHINE.fullmatch(key)}
+    completed = results is not None and results.status == "completed"
+    of_the_framework = {key: text for key, text in environment.items() if completed and key not in of_the_machine}
     known = [task.provider_id, task.benchmark_id]
     work = [*known, task.parameters, task.num_few_shot, task.seed]
     metric = [task.primary_score.metric, task.primary_score.lower_is_better]
@@ -140,7 +150,8 @@ def _benchmark(run: LoadedRun, task: BenchmarkTask, test: BenchmarkTest) -> Benc
         data=_data(results, folder),
         sample_ids=canonical.digest(ids) if ids else None,
         settings=_settings(task, run.record.num_examples),
-        environment=_environment(run.record, folder),
+        machine=of_the_machine or None,
+        framework=of_the_framework or None,
     )
 
 
@@ -171,13 +182,14 @@ def _data(results: BenchmarkResults | None, folder: Path | None) -> str | None:
     return digests[0] if len(digests) == 1 else canonical.digest(digests) if digests else None
 
 
-def _environment(record: RunRecord, folder: Path | None) -> Facts | None:
-    """Return what a benchmark ran on; the model's address in it is no difference of its own."""
-    said = flattened(_read(folder, "environment.json"))
-    found = {
-        key: text.replace(record.model_url, "<model url>") for key, text in said.items() if not _OF_ONE_TASK.match(key)
+def _environment(record: RunRecord, folder: Path | None) -> Facts:
+    """Return what is on record of how results came about; the model's address in it is no difference of its own."""
+    said = _read(folder, "environment.json")
+    return {
+        key: text.replace(record.model_url, "<model url>")
+        for key, text in (flattened(said) if said else {}).items()
+        if not _OF_ONE_TASK.fullmatch(key)
     }
-    return found or None
 
 
 def _read(folder: Path | None, name: str) -> dict[str, Any]:

@@ -7,13 +7,15 @@ noise, which no verdict depends on.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from statistics import NormalDist
 
 from evalhub_components.records import wording
+from evalhub_components.records.comparison import differences as differing
 from evalhub_components.records.comparison import matching
+from evalhub_components.records.comparison.differences import Difference, Missing
 from evalhub_components.records.comparison.matching import Row
-from evalhub_components.records.comparison.run_facts import BenchmarkFacts, Facts, RunFacts
+from evalhub_components.records.comparison.run_facts import BenchmarkFacts, RunFacts
 from evalhub_components.schema.document import Document
 from evalhub_components.schema.verdict import Decision, JobState
 from evalhub_components.scoring.comparison import TOLERANCE, shown
@@ -99,19 +101,6 @@ class Side(Document):
     against_first: Against | None
 
 
-class Difference(Document):
-    """A fact that is not the same in all runs.
-
-    Attributes:
-        benchmarks: labels of those that it is about; empty when it is about the run.
-        values: one a run; None where it is not known or there is no such thing.
-    """
-
-    fact: str
-    benchmarks: list[str]
-    values: list[str | None]
-
-
 class Comparison(Document):
     """Several runs; every list of results or values has one entry a run, in the order of `runs`.
 
@@ -125,6 +114,7 @@ class Comparison(Document):
     runs: list[Side]
     benchmarks: list[BenchmarkRow]
     differences: list[Difference]
+    missing: list[Missing]
 
 
 def compare(runs: Sequence[RunFacts]) -> Comparison:
@@ -137,7 +127,8 @@ def compare(runs: Sequence[RunFacts]) -> Comparison:
         confidence=confidence,
         runs=[_side(run, position, rows, runs[0], z) for position, run in enumerate(runs)],
         benchmarks=[_row(row, label, runs, z) for row, label in zip(rows, labels, strict=True)],
-        differences=_differences(runs, rows, labels),
+        differences=differing.differences(runs, rows, labels),
+        missing=differing.missing(rows, labels),
     )
 
 
@@ -256,36 +247,3 @@ def _against(
             se = math.hypot(first[1], other[1])
             in_doubt = abs(difference) <= z * se + TOLERANCE
     return Against(difference=difference, se=se, in_doubt=in_doubt, not_comparable=obstacles, cautions=cautions)
-
-
-def _differences(runs: Sequence[RunFacts], rows: Sequence[Row], labels: Sequence[str]) -> list[Difference]:
-    """Return what is not the same, the run as a whole first; what several benchmarks share is said once."""
-    whole = [
-        Difference(fact=f"{group} {fact}".strip(), benchmarks=[], values=list(values))
-        for group in runs[0].groups
-        for fact, values in _unequal([run.groups[group] for run in runs])
-    ]
-    shared: dict[tuple[str, tuple[str | None, ...]], list[str]] = {}
-    about: Sequence[Callable[[BenchmarkFacts], Facts | None]] = (
-        lambda facts: {"data": facts.data} if facts.data else None,
-        lambda facts: facts.settings,
-        lambda facts: facts.environment,
-    )
-    for of in about:
-        for row, label in zip(rows, labels, strict=True):
-            for difference in _unequal([of(facts) if facts else None for facts in row]):
-                shared.setdefault(difference, []).append(label)
-    each = [
-        Difference(fact=fact, benchmarks=benchmarks, values=list(values))
-        for (fact, values), benchmarks in shared.items()
-    ]
-    # libraries are many, and seldom what one looks for
-    return [*whole, *sorted(each, key=lambda difference: difference.fact.startswith("packages."))]
-
-
-def _unequal(facts: Sequence[Facts | None]) -> Iterator[tuple[str, tuple[str | None, ...]]]:
-    """Yield each fact that is not the same wherever anything is known."""
-    names = dict.fromkeys(name for known in facts if known is not None for name in known)
-    for name in names:
-        if len({known.get(name) for known in facts if known is not None}) > 1:
-            yield name, tuple(known.get(name) if known is not None else None for known in facts)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from evalhub_components.records.comparison import side_by_side
+from evalhub_components.records.comparison.differences import in_brief
 from evalhub_components.records.comparison.run_facts import facts_of, flattened
 from evalhub_components.records.comparison.side_by_side import Against, Comparison, Result
 from evalhub_components.run_directory import load
@@ -40,6 +41,17 @@ def against(found: Comparison, label: str, position: int = 1) -> Against:
 
 def differences(found: Comparison) -> dict[str, list[str | None]]:
     return {difference.fact: difference.values for difference in found.differences}
+
+
+def brief(found: Comparison) -> list[tuple[str, list[str], list[str | None]]]:
+    ids = {row.label: row.benchmark_id for row in found.benchmarks}
+    return [(each.fact, each.benchmarks, each.values) for each in in_brief(found.differences, ids)]
+
+
+def say(path: Path, **facts: Any) -> None:
+    """Let the framework of every benchmark say something."""
+    for environment in environments(path):
+        edit(environment, lambda said: said.update(facts))
 
 
 def acc(value: float, stderr: float | None = None) -> dict[str, Any]:
@@ -260,6 +272,84 @@ def test_what_differs_is_named_with_its_values_once(tmp_path: Path, write_run: W
         ("hardware.cpu", ["gsm8k"], ["x", "y"]),
         ("packages.numpy", ["arc", "gsm8k", "mmlu"], [None, "2.0"]),
     ]
+
+
+FAILED = {"status": "failed", "reason": "out of memory", "metrics": {}, "data_digests": {}}
+
+
+def test_what_a_failed_benchmark_could_not_say_is_one_gap_and_no_difference(
+    tmp_path: Path, write_run: WriteRun
+) -> None:
+    runs = [write_run(tmp_path / "a"), write_run(tmp_path / "b"), write_run(tmp_path / "c", results={1: FAILED})]
+    for run in runs:
+        say(run, framework={"name": "lm-eval"}, model_args={"max_retries": 3, "timeout": 9}, data_digests={}, seed=1)
+    # as a failed benchmark leaves it: the machine alone
+    edit(environments(runs[2])[1], lambda said: [said.pop(name) for name in ("framework", "model_args")])
+    found = compared(*runs)
+    assert found.differences == []
+    assert [(gap.run, gap.record, gap.benchmarks) for gap in found.missing] == [
+        (2, "settings of the framework", ["gsm8k"])
+    ]
+
+
+def test_a_run_without_environments_has_one_gap(tmp_path: Path, write_run: WriteRun) -> None:
+    runs = [write_run(tmp_path / name) for name in "abc"]
+    for run in runs:
+        say(run, framework={"name": "lm-eval"})
+    for environment in environments(runs[1])[:2]:
+        environment.unlink()
+    edit(environments(runs[2])[0], lambda said: said["python"].update(version="3.13"))
+    found = compared(*runs)
+    assert [(gap.run, gap.record, gap.benchmarks) for gap in found.missing] == [(1, "environment", ["arc", "gsm8k"])]
+    assert differences(found) == {"python.version": ["3.12.1", None, "3.13"]}
+
+
+def test_what_no_run_has_on_record_is_no_gap(tmp_path: Path, write_run: WriteRun) -> None:
+    runs = [write_run(tmp_path / name, benchmarks=["arc"]) for name in "ab"]
+    for run in runs:
+        environments(run)[0].unlink()
+    assert compared(*runs).missing == []
+
+
+def test_in_brief_facts_named_after_benchmarks_are_one(tmp_path: Path, write_run: WriteRun) -> None:
+    runs = [write_run(tmp_path / name) for name in "ab"]
+    for run, version in zip(runs, "12", strict=True):
+        for path, name in zip(environments(run), ("arc", "gsm8k", "mmlu"), strict=True):
+            hashes = {name: f"{name} {version}"} if name != "mmlu" else {"mmlu_law": version, "mmlu_art": version}
+            edit(path, lambda said, hashes=hashes: said.update(task_hashes=hashes))
+    found = compared(*runs)
+    assert len(found.differences) == 4
+    assert brief(found) == [("task_hashes", ["arc", "gsm8k", "mmlu"], ["arc 1 and 2 more", "arc 2 and 2 more"])]
+
+
+def test_in_brief_other_settings_of_the_framework_keep_their_values(tmp_path: Path, write_run: WriteRun) -> None:
+    # one benchmark is called as the settings begin
+    runs = [write_run(tmp_path / name, benchmarks=["max", "arc"]) for name in "ab"]
+    say(runs[0], model_args={"maximum": 256, "timeout": 60})
+    say(runs[1], model_args={"maximum": 512, "timeout": 90})
+    assert brief(compared(*runs)) == [
+        ("model_args.maximum", ["max", "arc"], ["256", "512"]),
+        ("model_args.timeout", ["max", "arc"], ["60", "90"]),
+    ]
+
+
+def test_in_brief_what_only_some_frameworks_say_is_one(tmp_path: Path, write_run: WriteRun) -> None:
+    runs = [write_run(tmp_path / name) for name in "abc"]
+    for run in runs:
+        say(run, framework={"name": "lm-eval"})
+    say(runs[1], model_args={"a": 1, "b": 2, "c": 3})
+    found = compared(*runs)
+    assert len(found.differences) == 3
+    assert brief(found) == [("model_args.a and 2 more", ["arc", "gsm8k", "mmlu"], [None, "on record", None])]
+
+
+def test_in_brief_criteria_and_machines_stay_as_they_are(tmp_path: Path, write_run: WriteRun) -> None:
+    runs = [write_run(tmp_path / "a"), write_run(tmp_path / "b", tasks={0: {"weight": 2.0}, 1: {"required": True}})]
+    edit(environments(runs[1])[0], lambda said: said["hardware"].update(cpu="y"))
+    edit(environments(runs[1])[1], lambda said: said["hardware"].update(cpu="z"))
+    found = compared(*runs)
+    assert brief(found) == [(each.fact, each.benchmarks, each.values) for each in found.differences]
+    assert len(found.differences) == 5
 
 
 def test_of_a_servers_headers_only_those_count_that_describe_it(tmp_path: Path, write_run: WriteRun) -> None:
