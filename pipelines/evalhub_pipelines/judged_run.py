@@ -6,16 +6,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from evalhub_components import atomic, run_directory
+from evalhub_components import run_directory
 from evalhub_components.errors import EvalHubError
-from evalhub_components.records import outputs
+from evalhub_components.records import outputs, wording
 from evalhub_components.records.ci import github
 from evalhub_components.records.outputs import Output
 from evalhub_components.run_directory import LoadedRun
 from evalhub_components.schema.plan import BenchmarkTask, EvaluationPlan
 from evalhub_components.schema.run import Publication
-from evalhub_components.schema.verdict import Verdict
+from evalhub_components.schema.verdict import Decision, Verdict
 from evalhub_components.scoring.judgement import TaskOutcome
+from evalhub_pipelines import run_source
 
 _SAME_WORK = ("provider_id", "benchmark_id", "parameters", "num_examples", "num_few_shot", "seed")
 
@@ -26,12 +27,15 @@ class JudgedRun:
 
     Attributes:
         run: its plan, outcomes and folders are those that the verdict speaks of.
-        own: whether it is judged by the criteria it ran with, those of its evidence.
+        publication: where the records of this verdict went, None when nobody wrote it down. The evidence of a run that
+            was judged under other criteria holds another verdict, which must not seem to prove this one.
+        own: what the run's own criteria give, when it was judged under others; None when it was not.
     """
 
     run: LoadedRun
     verdict: Verdict
-    own: bool
+    publication: Publication | None
+    own: Decision | None = None
 
 
 @dataclass(frozen=True)
@@ -60,10 +64,12 @@ def judged(directory: Path, plan: EvaluationPlan | None = None) -> JudgedRun:
     Raises:
         EvalHubError: `directory` is no run.
     """
-    run = run_directory.load(directory)
-    if plan is not None:
-        run = _under(run, plan)
-    return JudgedRun(run, run.judge(), own=plan is None)
+    run = replace(run_directory.load(directory), path=directory.absolute())
+    verdict = run.judge()
+    if plan is None or plan.header.digest() == run.record.plan_digest:
+        return JudgedRun(run, verdict, run_source.publication_in(directory))
+    other = _under(run, plan)
+    return JudgedRun(other, other.judge(), wording.judged_again(verdict.verdict), own=verdict.verdict)
 
 
 def is_wanted(reports: Sequence[Output], environ: Mapping[str, str]) -> bool:
@@ -73,26 +79,29 @@ def is_wanted(reports: Sequence[Output], environ: Mapping[str, str]) -> bool:
 
 def write(judged: JudgedRun, reports: Sequence[Output], environ: Mapping[str, str]) -> Written:
     """Write reports, and what a CI runner asks for in `environ`; one that cannot be written keeps no other from it."""
-    publication = _publication(judged)
     done, problems = [], []
     for report in reports:
         try:
-            outputs.write(report.kind, report.path, judged.run, judged.verdict, publication)
+            outputs.write(report.kind, report.path, judged.run, judged.verdict, judged.publication)
             done.append(report)
         except EvalHubError as error:
             problems.append(f"{error}; verdict and evidence are in place, and `evalhub-kfp judge` writes it again")
-    return Written(done, problems, github.append(judged.run, judged.verdict, publication, environ))
+    return Written(done, problems, github.append(judged.run, judged.verdict, judged.publication, environ))
 
 
-def _publication(judged: JudgedRun) -> Publication | None:
-    """Return where the records of this verdict went, None when nobody wrote it down."""
-    if not judged.own:
-        # the evidence and MLflow hold another verdict, which must not seem to prove this one
-        return Publication()
-    path = judged.run.path / "publication.json"
-    if not path.exists():
-        return None
-    return run_directory.parse(Publication, atomic.read_json(path), str(path))
+def write_error(message: str, reports: Sequence[Output], environ: Mapping[str, str]) -> Written:
+    """Write that there is no verdict, and why, to each report that has a way to say so, and for a CI runner."""
+    done, problems, warnings = [], [], []
+    for report in reports:
+        if report.kind not in outputs.OF_ERRORS:
+            warnings.append(f"{report}: not written: without a verdict there is nothing to show")
+            continue
+        try:
+            outputs.write_error(report, message)
+            done.append(report)
+        except EvalHubError as error:
+            problems.append(str(error))
+    return Written(done, problems, [*warnings, *github.append_error(message, environ)])
 
 
 def _under(run: LoadedRun, plan: EvaluationPlan) -> LoadedRun:

@@ -6,9 +6,9 @@ import math
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from evalhub_components import atomic, run_directory
 from evalhub_components.errors import EvalHubError
@@ -17,7 +17,12 @@ from evalhub_components.schema.run import Publication
 from evalhub_components.schema.verdict import Verdict
 from evalhub_components.scoring.comparison import shown
 
+if TYPE_CHECKING:
+    from evalhub_components.evidence.store import Store
+
 _SUMS = "SHA256SUMS"
+_PULLED, _SOMEWHERE = Path("evidence"), Path("RUN_DIR")
+_UNCHECKED = "unknown (not checked here)"
 _WORDING = ("reason", "reasons")
 
 
@@ -28,7 +33,8 @@ class RunSource:
     Attributes:
         name: as the user named it.
         verdict: what the run's verdict.json says, which is what its results give.
-        publication: where the records of a run directory went; None for evidence, which cannot know.
+        run: its path is absolute when it is a run directory. Of evidence it is only how commands name the files.
+        publication: where the records of a run directory went, or where the evidence was read; None for pulled files.
         directory: the run directory; None for evidence, its pulled files included: those are not to change.
     """
 
@@ -72,10 +78,29 @@ def _in_directory(name: str, folder: Path) -> RunSource:
         raise EvalHubError(f"{folder}: has no verdict.json ({cure})")
     verdict = _verdict(name, path, run.judge())
     is_pulled = (path / _SUMS).exists()
-    publication = None
-    if not is_pulled and (path / "publication.json").exists():
-        publication = parse(Publication, atomic.read_json(path / "publication.json"), str(path / "publication.json"))
-    return RunSource(name, run, verdict, publication, None if is_pulled else path)
+    return RunSource(name, run, verdict, publication_in(path), None if is_pulled else path)
+
+
+def publication_in(directory: Path) -> Publication | None:
+    """Return where the records of the run in `directory` are, None when nobody wrote it down.
+
+    Raises:
+        EvalHubError: publication.json is none.
+    """
+    path = directory / "publication.json"
+    if not path.exists() or (directory / _SUMS).exists():
+        return None
+    return located(parse(Publication, atomic.read_json(path), str(path)), directory)
+
+
+def located(publication: Publication, directory: Path) -> Publication:
+    """Return `publication` with the place where evidence in no registry is now: its run may have been moved."""
+    layout = directory.resolve() / "evidence"
+    digest = publication.evidence_digest
+    if publication.evidence_pushed or not digest or not (layout / "index.json").is_file():
+        return publication
+    where = {"evidence_reference": str(layout), "evidence_address": f"{layout}@{digest}"}
+    return publication.model_copy(update=where)
 
 
 def _evidence(name: str, folder: Path, registry_secret: str | None, ca: Path | None) -> RunSource:
@@ -84,10 +109,48 @@ def _evidence(name: str, folder: Path, registry_secret: str | None, ca: Path | N
     from evalhub_pipelines import evidence_store
 
     found = evidence_store.opened(name, registry_secret=registry_secret, ca=ca)
-    pull(found.store, found.named, folder)
+    digest = pull(found.store, found.named, folder).digest
     # refuses what a stranger may have put there to make reading it harmful
     recomputed = recompute(folder)
-    return RunSource(name, recomputed.run, _verdict(name, folder, recomputed.verdict), None, None)
+    verdict = _verdict(name, folder, recomputed.verdict)
+    publication = _published(found.store, found.named.tag, digest)
+    # the files here are gone soon: `pull` writes them where commands find them
+    run = replace(recomputed.run, path=_files(recomputed.run, publication))
+    return RunSource(name, run, verdict, publication, None)
+
+
+def _published(store: Store, tag: str | None, digest: str) -> Publication:
+    """Return where evidence was read."""
+    from evalhub_components.evidence.layout import Layout
+    from evalhub_components.evidence.reference import Reference
+    from evalhub_components.evidence.signing import signatures
+
+    key = _UNCHECKED if signatures.signers(store, digest).signature else None
+    if isinstance(store, Layout):
+        place = str(Path(store.place).resolve())
+        return Publication(
+            evidence_digest=digest, evidence_reference=place, evidence_address=f"{place}@{digest}", evidence_key_id=key
+        )
+    pinned = replace(Reference.parse(store.place), digest=digest)
+    return Publication(
+        evidence_digest=digest,
+        evidence_reference=str(replace(pinned, tag=tag)),
+        evidence_pushed=True,
+        evidence_address=pinned.address,
+        evidence_key_id=key,
+    )
+
+
+def _files(run: LoadedRun, publication: Publication) -> Path:
+    """Return how commands name the files of evidence: as the `pull` in reports does, or its own run directory."""
+    if publication.evidence_pushed:
+        return _PULLED
+    parent = Path(publication.evidence_reference or "").parent
+    try:
+        mine = atomic.read_json(parent / "run.json").get("run_id") == run.record.run_id
+    except (EvalHubError, AttributeError, RecursionError):
+        mine = False
+    return parent if mine else _SOMEWHERE
 
 
 def _verdict(name: str, folder: Path, computed: Verdict) -> Verdict:

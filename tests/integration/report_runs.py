@@ -177,6 +177,15 @@ def _failing(path: Path) -> LoadedRun:
     return write_run(path, entries)
 
 
+def _long_names(path: Path) -> LoadedRun:
+    names = ["arithmetic", "word_problems", "comparison", "reasoning", "refusal", "sycophancy"]
+    entries = [
+        Entry(f"quickstart_{name}", 20 + 10 * number, task={"required": name in ("refusal", "word_problems")})
+        for number, name in enumerate(names)
+    ]
+    return write_run(path, entries)
+
+
 def _error(path: Path) -> LoadedRun:
     log = "".join(f"INFO step {n} of 40: asking the model\n" for n in range(40))
     log += "ERROR the server closed the connection\n"
@@ -221,6 +230,7 @@ def _hostile(path: Path) -> LoadedRun:
 RUNS: dict[str, Callable[[Path], LoadedRun]] = {
     "passing": _passing,
     "failing": _failing,
+    "long names": _long_names,
     "error": _error,
     "inconclusive": _inconclusive,
     "many": _many,

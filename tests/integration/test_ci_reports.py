@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -46,9 +47,8 @@ def outputs(environ: dict[str, str]) -> dict[str, str]:
 
 def cases(path: Path) -> dict[str, str]:
     """Return what became of each case, read with a parser of JUnit that others use."""
-    (suite,) = junitparser.JUnitXml.fromfile(str(path))
     found = {}
-    for case in suite:
+    for case in (case for suite in junitparser.JUnitXml.fromfile(str(path)) for case in suite):
         results = [type(each).__name__.lower() for each in case.result]
         found[str(case.name)] = results[0] if results else "passed"
     return found
@@ -88,6 +88,7 @@ def test_a_run_writes_every_report_that_is_asked_for(
     }
     assert outputs(runner) == {
         "verdict": "fail",
+        "criteria": "own",
         "score": "0.475",
         "threshold": "0.5",
         "run_id": directory.name,
@@ -112,15 +113,21 @@ def test_judging_by_other_criteria_reports_that_verdict_and_claims_no_evidence(
     assert outputs(runner)["evidence_digest"].startswith("sha256:")
     stricter = collection(entries[1], entries[0], pass_criteria={"threshold": 0.9})
     Path(runner["GITHUB_OUTPUT"]).write_text("")
+    reports = [f"--report={kind}=other.{kind}" for kind in ("html", "markdown", "tekton")]
     arguments = ("--config", stricter, "--catalog", cli.catalog, "--report", "junit=other.xml", "--format", "json")
-    done = cli("judge", directory, *arguments, environ=runner)
+    done = cli("judge", directory, *arguments, *reports, environ=runner)
     assert done.status == 1, done.err
+    said = "judged again under other criteria; the run's own verdict is pass"
+    assert f"warning: {said}" in done.err
+    for name in ("other.xml", "other.html", "other.markdown", "other.tekton/TEST_OUTPUT"):
+        assert said in html.unescape((cli.folder / name).read_text()), name
     assert done.json["verdict"] == "fail"
     assert cases(cli.folder / "other.xml") == {"b": "skipped", "a": "failure", "gate": "failure"}
     # b has moved to another place in the plan: its log is still its own
     assert "boom" in (cli.folder / "other.xml").read_text().split('name="a"')[0]
     found = outputs(runner)
     assert (found["verdict"], found["threshold"], found["evidence_digest"]) == ("fail", "0.9", "")
+    assert found["criteria"] == "other"
     summary = Path(runner["GITHUB_STEP_SUMMARY"]).read_text()
     assert summary.count("# Evaluation") == 2
 
@@ -131,10 +138,12 @@ def test_reports_that_cannot_be_are_refused_before_anything_runs(
     source = collection(("a", {}))
     (cli.folder / "file").touch()
     (cli.folder / "folder").mkdir()
-    bad = ("pdf=x", "junit", "html=", "json=x", "markdown=x")
+    bad = ("pdf=x", "junit", "html=", "json=x", "markdown=x", "tekton=t", "html=t/VERDICT", "junit=x/y.xml")
     done = cli.run(source, model, *(part for text in bad for part in ("--report", text)))
     assert (done.status, done.out) == (2, "")
     for text in ("pdf=x: must be KIND=PATH", "junit: has no path", "html=: has no path", "markdown=x: is written"):
+        assert text in done.err
+    for text in ("html=t/VERDICT: is written to already by tekton=t", "junit=x/y.xml: is written to already by json=x"):
         assert text in done.err
     bad = ("junit=file/x.xml", "json=folder", "tekton=file", "html=/dev/stdout")
     done = cli.run(source, model, *(part for text in bad for part in ("--report", text)))
@@ -146,16 +155,63 @@ def test_reports_that_cannot_be_are_refused_before_anything_runs(
     assert not (cli.folder / "runs").exists()
 
 
-def test_a_report_of_an_earlier_run_never_passes_for_this_one(
-    cli: Any, model: DemoModelServer, collection: Collection, starts: Callable[[], list[list[str]]]
+@pytest.mark.parametrize("broken", ["model", "collection"])
+def test_a_run_that_cannot_start_is_an_error_that_ci_sees(
+    cli: Any, collection: Collection, starts: Callable[[], list[list[str]]], runner: dict[str, str], broken: str
 ) -> None:
+    source = collection(("a" if broken == "model" else "unknown", {}))
     old = cli.folder / "junit.xml"
     old.write_text("<testsuites/>")
-    done = cli("run", collection(("a", {})), "--catalog", cli.catalog, "--no-mlflow", "--report", f"junit={old}",
-               "--model-url", "http://127.0.0.1:1/v1", "--model-name", "gone")  # fmt: skip
+    kinds = ("junit=junit.xml", "tekton=results", "html=r.html")
+    done = cli("run", source, "--catalog", cli.catalog, "--no-mlflow", *(f"--report={text}" for text in kinds),
+               "--model-url", "http://127.0.0.1:1/v1", "--model-name", "gone", environ=runner)  # fmt: skip
     assert done.status == 2
     assert starts() == []
-    assert not old.exists()
+    reason = "127.0.0.1:1" if broken == "model" else "unknown"
+    assert reason in done.err
+    assert "html=r.html: not written: without a verdict there is nothing to show" in done.err
+    assert cases(old) == {"gate": "error"}
+    assert reason in old.read_text()
+    told = json.loads((cli.folder / "results" / "TEST_OUTPUT").read_text())
+    assert (told["result"], told["failures"]) == ("ERROR", 1)
+    assert reason in told["note"]
+    assert (cli.folder / "results" / "VERDICT").read_text() == "error"
+    assert outputs(runner)["verdict"] == "error"
+    assert reason in Path(runner["GITHUB_STEP_SUMMARY"]).read_text()
+
+
+def test_judging_what_is_no_run_is_an_error_that_ci_sees(cli: Any, tmp_path: Path, runner: dict[str, str]) -> None:
+    (tmp_path / "folder").mkdir()
+    done = cli("judge", "folder", "--report", "junit=junit.xml", environ=runner)
+    assert done.status == 2
+    assert cases(cli.folder / "junit.xml") == {"gate": "error"}
+    assert outputs(runner)["verdict"] == "error"
+
+
+def test_the_records_of_a_run_are_no_place_for_reports(
+    cli: Any, model: DemoModelServer, collection: Collection
+) -> None:
+    source = collection(("a", {}))
+    assert cli.run(source, model, "--quiet").status == 0
+    run = cli.run_directory()
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    own = ("--report", f"html={run}/report.html", "--report", f"markdown={run}/report.md")
+    inside = [f"junit={run}/verdict.json", f"json={run}/benchmarks/v.json", f"tekton={run}", f"html={run}/report.md"]
+    arguments = [part for text in inside for part in ("--report", text)]
+    commands: list[list[object]] = [
+        ["judge", run, *arguments[:-2]],
+        ["report", run, *arguments[:-2]],
+        ["judge", run, "--config", source, "--catalog", cli.catalog, *own],
+        ["run", *cli.arguments(source, model)[1:], *own],
+        ["run", "--resume", run, "--catalog", cli.catalog, *arguments[-2:]],
+    ]
+    for command in commands:
+        done = cli(*command)
+        assert done.status == 2, command
+        assert "is among the records of a run, which are not to change" in done.err, command
+        assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before, command
+    for command in ("judge", "report"):
+        assert cli(command, run, *own).status == 0
 
 
 @pytest.mark.parametrize(("score", "status"), [(0.75, 2), (0.1, 1)], ids=["a pass is an error", "a fail stays one"])
@@ -220,7 +276,7 @@ def test_hostile_names_and_reasons_give_no_command_no_output_and_no_markup(
     if form == "json":
         assert done.json["verdict"] == verdict
     found = outputs(runner)
-    assert len(found) == 8
+    assert len(found) == 9
     assert found["verdict"] == "error"
     assert cases(cli.folder / "junit.xml") == {"a": "error", BENCHMARK: "passed", "gate": "error"}
     assert b"<!" not in (cli.folder / "junit.xml").read_bytes()

@@ -20,7 +20,7 @@ from evalhub_pipelines import api, evidence_store
 from evalhub_pipelines.demo_model import DemoModelServer
 
 sys.path.insert(0, str(Path(__file__).parent))
-from evidence_runs import SignedRun, finished_run, key, set_score, signed
+from evidence_runs import SignedRun, edit, finished_run, key, set_score, signed
 from registries import RunningRegistry, plain_registry
 
 __all__ = ["finished_run", "key", "plain_registry", "signed"]
@@ -109,6 +109,52 @@ def test_of_evidence_other_reports_are_written_where_they_are_asked_for(
     assert len(ElementTree.parse(tmp_path / "junit.xml").findall(".//testcase")) >= 2
 
 
+def test_reports_of_evidence_name_it(
+    cli: Any, signed: SignedRun, tmp_path: Path, plain_registry: RunningRegistry
+) -> None:
+    repository = f"{plain_registry.address}/team/evals"
+    push.push(signed.layout, Registry(Reference.parse(repository)))
+    kinds = [f"--report={text}" for text in ("html=r.html", "markdown=r.md", "tekton=results", "junit=junit.xml")]
+    place = repository.removeprefix("http://")
+    environ = {"GITHUB_OUTPUT": str(tmp_path / "outputs"), "GITHUB_STEP_SUMMARY": str(tmp_path / "summary")}
+    assert cli("report", f"{repository}@{signed.digest}", *kinds, environ=environ).status == 0
+    assert (tmp_path / "results/EVIDENCE_DIGEST").read_text() == signed.digest
+    assert (tmp_path / "results/EVIDENCE_REFERENCE").read_text() == f"{place}@{signed.digest}"
+    properties = {
+        item.get("name"): item.get("value") for item in ElementTree.parse(tmp_path / "junit.xml").iter("property")
+    }
+    assert properties["evidence_digest"] == signed.digest
+    for name in ("r.html", "r.md", "summary"):
+        text = (tmp_path / name).read_text()
+        assert f"evalhub-kfp verify {repository}@{signed.digest} --key public.key" in text
+        assert "not signed" not in text
+        assert "/tmp/evalhub-" not in text
+    assert f"\n{signed.digest}\n" in (tmp_path / "outputs").read_text()
+    assert cli("report", signed.pinned, *kinds).status == 0
+    assert (tmp_path / "results/EVIDENCE_REFERENCE").read_text() == str(signed.layout)
+    for name in ("r.html", "r.md"):
+        assert f"evalhub-kfp verify {signed.pinned} --key public.key" in (tmp_path / name).read_text()
+
+
+def test_a_run_that_was_moved_is_reported_from_where_it_is(cli: Any, run_directory: Path, tmp_path: Path) -> None:
+    moved = tmp_path / "moved"
+    run_directory.rename(moved)
+    assert cli("report", moved, "--report", "tekton=results", "--report", "html=r.html").status == 0
+    assert cli("report", moved).status == 0
+    assert cli("judge", moved, "--report", "markdown=r.md").status == 0
+    assert (tmp_path / "results/EVIDENCE_REFERENCE").read_text() == str(moved / "evidence")
+    for path in (tmp_path / "r.html", tmp_path / "r.md", moved / "report.html", moved / "report.md"):
+        assert f"evalhub-kfp verify {moved}/evidence@sha256:" in path.read_text()
+        assert str(run_directory) not in path.read_text()
+
+
+def test_a_step_of_a_runner_gets_what_it_asks_for(cli: Any, run_directory: Path, tmp_path: Path) -> None:
+    environ = {"GITHUB_OUTPUT": str(tmp_path / "outputs"), "GITHUB_STEP_SUMMARY": str(tmp_path / "summary")}
+    assert cli("report", run_directory, environ=environ).status == 0
+    assert (tmp_path / "summary").read_bytes() == (run_directory / "report.md").read_bytes()
+    assert (tmp_path / "outputs").read_text().startswith("verdict<<")
+
+
 def test_tampered_evidence_is_not_reported(cli: Any, signed: SignedRun, tmp_path: Path) -> None:
     blob = signed.blob(signed.layer("benchmarks/001-b/results.json"))
     blob.write_bytes(blob.read_bytes().replace(b"0.75", b"0.95"))
@@ -165,6 +211,23 @@ def test_mlflow_that_still_does_not_work_is_a_warning(cli: Any, waiting: Path) -
     assert (waiting / "mlflow-spool.json").exists()
 
 
+def test_judging_sends_what_waits_too(cli: Any, waiting: Path, collection: Callable[..., Path], tmp_path: Path) -> None:
+    failed = cli("judge", waiting)
+    assert failed.status == 0
+    assert "warning: not sent to MLflow, and goes on waiting: " in failed.err
+    store = f"sqlite:///{tmp_path / 'store.db'}"
+    edit(waiting / "mlflow-spool.json", lambda spool: spool.update(tracking_uri=store))
+    other = cli("judge", waiting, "--config", collection(("a", {})), "--catalog", cli.catalog)
+    assert (other.status, "MLflow" in other.err) == (0, False)
+    assert (waiting / "mlflow-spool.json").exists()
+    done = cli("judge", waiting, "--report", "junit=junit.xml")
+    assert done.status == 0, done.err
+    (line,) = [line for line in done.out.splitlines() if line.startswith("mlflow")]
+    assert line.endswith(f" of {store}")
+    assert not (waiting / "mlflow-spool.json").exists()
+    assert line.split()[3] in (tmp_path / "junit.xml").read_text()
+
+
 def test_mlflow_that_was_asked_for_and_does_not_work_is_an_error(cli: Any, waiting: Path) -> None:
     done = cli("report", waiting, "--mlflow-uri", UNUSABLE)
     assert done.status == 2
@@ -191,7 +254,9 @@ def test_the_interface_for_python_writes_the_same(signed: SignedRun, tmp_path: P
         ("markdown", tmp_path / "other/report.md"),
         ("html", tmp_path / "other/report.html"),
     ]
-    assert api.report(signed.layout, {"json": tmp_path / "v.json"}).publication is None
+    publication = api.report(signed.layout, {"json": tmp_path / "v.json"}).publication
+    assert publication is not None
+    assert (publication.evidence_digest, publication.evidence_address) == (signed.digest, signed.pinned)
     assert (tmp_path / "v.json").read_bytes() == (signed.path / "verdict.json").read_bytes()
     with pytest.raises(EvalHubError, match="no place for reports"):
         api.report(signed.layout)

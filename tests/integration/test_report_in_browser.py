@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from browsers import browser
 from report_runs import RUNS, published
 
 from evalhub_components.records import html, wording
@@ -17,6 +18,8 @@ from evalhub_components.run_directory import LoadedRun
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
+
+__all__ = ["browser"]
 
 DESKTOP, PHONE = {"width": 1280, "height": 800}, {"width": 360, "height": 740}
 SCREENS = [
@@ -127,10 +130,30 @@ def test_a_failed_run_says_on_the_first_screen_why_and_what_to_do(runs: Any, ope
             .map(each => each.textContent)"""
     )
     assert wording.sentence(run, run.judge()) in seen
-    for step in next_steps(run, run.judge(), local=True):
+    for step in next_steps(run, run.judge(), local=True, publication=published(run)):
         assert any(text.startswith(step.text) for text in seen)
     assert f"evalhub-kfp compare RUN {run.path}" in seen
     assert {"0.5673", "0.7 (of the collection), gate mode point"} <= set(seen)
+
+
+@pytest.mark.parametrize("kind", ["failing", "long names"])
+def test_how_the_model_did_overall_is_on_the_first_screen_of_a_phone(kind: str, runs: Any, opened: Any) -> None:
+    run, path = runs(kind)
+    found = opened(path, size=PHONE)
+    said = found.box(".meaning")
+    overall = run.judge().reasons[-1]
+    assert overall.startswith("score ")
+    assert overall in found.page.locator(".meaning").inner_text()
+    assert said["y"] + said["height"] <= PHONE["height"]
+
+
+def test_a_name_breaks_nowhere_but_between_its_words(runs: Any, opened: Any) -> None:
+    found = opened(runs("long names")[1])
+    lines = found.page.evaluate(
+        """() => [...document.querySelectorAll('tbody th a')].map(
+            each => new Set([...each.getClientRects()].map(box => box.top)).size)"""
+    )
+    assert lines == [1] * 6
 
 
 def test_the_keyboard_opens_the_details(runs: Any, opened: Any) -> None:

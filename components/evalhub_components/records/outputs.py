@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -47,6 +47,13 @@ FOLDER = "tekton"
 
 KINDS = (*FILES, FOLDER)
 
+OF_ERRORS = ("junit", FOLDER)
+"""The kinds that can tell of a run without a verdict."""
+
+_SUMS = "SHA256SUMS"
+_RECORDS = ("run.json", "plan.json")
+_OWN = {"markdown": "report.md", "html": "report.html"}
+
 
 def parse(texts: Iterable[str]) -> list[Output]:
     """Return the outputs that texts of the form `KIND=PATH` name.
@@ -59,12 +66,13 @@ def parse(texts: Iterable[str]) -> list[Output]:
     for text in texts:
         kind, _, path = text.partition("=")
         output = Output(kind, Path(path))
+        taken = [other for other in found if _collide(output, other)]
         if kind not in KINDS:
             problems.append(Problem(text, f"must be KIND=PATH with a KIND of {', '.join(KINDS)}"))
         elif not path:
             problems.append(Problem(text, f"has no path (such as {kind}=reports/{kind})"))
-        elif any(output.path.absolute() == other.path.absolute() for other in found):
-            problems.append(Problem(text, "is written to already (give every report a path of its own)"))
+        elif taken:
+            problems.append(Problem(text, f"is written to already by {taken[0]} (give every report a path of its own)"))
         else:
             found.append(output)
     if problems:
@@ -72,12 +80,39 @@ def parse(texts: Iterable[str]) -> list[Output]:
     return found
 
 
-def prepare(outputs: Iterable[Output]) -> None:
+def check(outputs: Iterable[Output], run: Path | None = None) -> None:
+    """Refuse outputs among the records of a run, which are not to change.
+
+    Args:
+        outputs: what is to be written.
+        run: directory of the run whose own verdict is written; its report.md and report.html may be written again.
+
+    Raises:
+        InvalidDocument: with every such output.
+    """
+    problems = []
+    for output in outputs:
+        path = output.path.resolve()
+        folders = [path, *path.parents] if output.kind == FOLDER else path.parents
+        found = next((folder for folder in folders if all((folder / name).exists() for name in _RECORDS)), None)
+        if found is not None and not (run and found == run.resolve() and _is_own(output, found)):
+            what = "is among the records of a run, which are not to change (choose a path outside of"
+            problems.append(Problem(str(output), f"{what} {found})"))
+    if problems:
+        raise InvalidDocument(problems)
+
+
+def prepare(outputs: Sequence[Output], run: Path | None = None) -> None:
     """Make the folders of outputs, and remove what an earlier run left there: it must not pass for this run's.
+
+    Args:
+        outputs: what is to be written.
+        run: as for `check`.
 
     Raises:
         InvalidDocument: with every output that could not be written.
     """
+    check(outputs, run)
     problems = []
     for output in outputs:
         try:
@@ -101,14 +136,19 @@ def write(kind: str, path: Path, run: LoadedRun, verdict: Verdict, publication: 
     Raises:
         EvalHubError: it cannot be written.
     """
-    try:
-        if kind == FOLDER:
-            for name, value in tekton.render(run, verdict, publication).items():
-                atomic.write_bytes(path / name, value.encode("utf-8", errors="replace"))
-        else:
-            atomic.write_bytes(path, FILES[kind](run, verdict, publication))
-    except OSError as error:
-        raise EvalHubError(f"{Output(kind, path)}: cannot be written ({error.strerror or error})") from None
+    if kind == FOLDER:
+        _write(Output(kind, path), tekton.render(run, verdict, publication))
+    else:
+        _write(Output(kind, path), FILES[kind](run, verdict, publication))
+
+
+def write_error(output: Output, message: str) -> None:
+    """Write to an output, of a kind in OF_ERRORS, that there is no verdict, and why.
+
+    Raises:
+        EvalHubError: it cannot be written.
+    """
+    _write(output, tekton.render_error(message) if output.kind == FOLDER else junit.render_error(message))
 
 
 def keep(run: LoadedRun, verdict: Verdict, publication: Publication | None = None) -> None:
@@ -118,8 +158,8 @@ def keep(run: LoadedRun, verdict: Verdict, publication: Publication | None = Non
         EvalHubError: they cannot be written.
         MissingExtra: jinja2 is not installed.
     """
-    write("markdown", run.path / "report.md", run, verdict, publication)
-    write("html", run.path / "report.html", run, verdict, publication)
+    for kind, name in _OWN.items():
+        write(kind, run.path / name, run, verdict, publication)
 
 
 def _prepare(output: Output) -> None:
@@ -128,7 +168,34 @@ def _prepare(output: Output) -> None:
     # the only way to learn whether a folder takes a file is to make one
     with tempfile.TemporaryFile(dir=folder):
         pass
-    for file in [output.path / name for name in tekton.NAMES] if output.kind == FOLDER else [output.path]:
+    for file in _files(output):
         if file.is_symlink() or (file.exists() and not file.is_file()):
             raise OSError(f"{file} is there and is no plain file")  # /dev/stdout is not ours to replace
         file.unlink(missing_ok=True)
+
+
+def _write(output: Output, content: bytes | Mapping[str, str]) -> None:
+    try:
+        if isinstance(content, bytes):
+            atomic.write_bytes(output.path, content)
+        else:
+            for name, value in content.items():
+                atomic.write_bytes(output.path / name, value.encode("utf-8", errors="replace"))
+    except OSError as error:
+        raise EvalHubError(f"{output}: cannot be written ({error.strerror or error})") from None
+
+
+def _files(output: Output) -> list[Path]:
+    return [output.path / name for name in tekton.NAMES] if output.kind == FOLDER else [output.path]
+
+
+def _is_own(output: Output, run: Path) -> bool:
+    name = _OWN.get(output.kind)
+    # the files of evidence are as their sums say
+    return name is not None and output.path.resolve() == run / name and not (run / _SUMS).exists()
+
+
+def _collide(one: Output, other: Output) -> bool:
+    """Return whether both write the same file, or one needs a folder where the other writes a file."""
+    mine, theirs = ({file.resolve() for file in _files(each)} for each in (one, other))
+    return any(a == b or a in b.parents or b in a.parents for a in mine for b in theirs)

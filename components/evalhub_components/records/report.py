@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import shlex
 from collections import Counter
@@ -20,6 +21,7 @@ LIMIT = 8000
 
 # characters of any one text of unknown length; the narrowest leaves room for a table whatever the texts are
 _WIDTHS = (240, 100, 48)
+_TABLE = 1500  # characters of a table that still shows something
 _LISTED = 5
 _FOLDED_CHARACTERS = 120
 
@@ -32,23 +34,34 @@ def render(run: LoadedRun, verdict: Verdict, publication: Publication | None = N
             which goes into the evidence.
     """
     environments = wording.environments(run)
-    steps = next_steps(run, verdict, local=wording.is_local(run, publication))
+    steps = next_steps(run, verdict, local=wording.is_local(run, publication), publication=publication)
+    tests = sorted(verdict.benchmarks, key=wording.interest)
     for width in _WIDTHS:
-        head = _head(run, verdict, steps, width)
+        head = _head(run, verdict, wording.other_criteria(publication), steps, width)
         provenance = [*_provenance(run, verdict, width), *(f"- {prose(text, width)}" for text in environments)]
         tail = [*_notes(run, width), *provenance, *_where(run, publication)]
-        rows = [_row(test, width) for test in verdict.benchmarks]
-        room = LIMIT - sum(len(line) + 1 for line in (*head, *tail)) - _FOLDED_CHARACTERS
-        if sum(len(row) + 1 for row in rows) <= room:
+        room = LIMIT - _size([*head, *tail]) - _FOLDED_CHARACTERS
+        # the table gives way before the rest does
+        for narrower in _WIDTHS:
+            rows = _rows(verdict, tests, narrower)
+            if _size(rows) <= room:
+                return _joined(head, rows, tail)
+        if room >= _TABLE:
             break
-    else:
-        rows = _folded(verdict.benchmarks, rows, room)
-    return ("\n".join([*head, *rows, *tail]) + "\n")[:LIMIT]
+    return _joined(head, _folded(tests, rows, room), tail)
 
 
-def _head(run: LoadedRun, verdict: Verdict, steps: Sequence[Step], width: int) -> list[str]:
+def _size(lines: Sequence[str]) -> int:
+    return sum(len(line) + 1 for line in lines)
+
+
+def _joined(*parts: Sequence[str]) -> str:
+    return ("\n".join(itertools.chain(*parts)) + "\n")[:LIMIT]
+
+
+def _head(run: LoadedRun, verdict: Verdict, again: str, steps: Sequence[Step], width: int) -> list[str]:
     model, collection = code(run.record.model_name, width), code(verdict.collection_id, width)
-    first, *others = verdict.reasons or ["no reason was given"]
+    first, *others = wording.reasons(verdict)
     lines = [
         f"# Evaluation {code(run.record.name or run.record.run_id, width)}",
         "",
@@ -59,34 +72,45 @@ def _head(run: LoadedRun, verdict: Verdict, steps: Sequence[Step], width: int) -
         *([f"- and {len(others) - _LISTED} more"] if len(others) > _LISTED else []),
         *([""] if others else []),
     ]
+    if again:
+        lines += [f"**{prose(again[0].upper() + again[1:], 2 * width)}.**", ""]
     if verdict.limited:
         lines += [f"**{wording.LIMITED}**", ""]
-    if steps:
-        lines += ["## What to do", "", *(_step(step, width) for step in steps), ""]
     lines += [
+        "## What to do",
+        "",
+        *map(_step, steps),
+        "",
         f"| overall score | {wording.overall(verdict)} |",
         "| --- | --- |",
         f"| threshold | {wording.overall_threshold(verdict)} |",
         f"| job | {verdict.state} |",
         "",
-        "| # | benchmark | result | score | threshold | weight | examples | reason |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+        f"| # | benchmark | result | score | {wording.confidence(verdict)} bounds | threshold | weight | examples "
+        "| reason |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     return lines
 
 
-def _step(step: Step, width: int) -> str:
-    return f"1. {prose(step.text, 2 * width)}" + (f" {_command(*step.command)}" if step.command else "")
+def _step(step: Step) -> str:
+    return f"1. {prose(step.text, len(step.text))}" + (f" {_command(*step.command)}" if step.command else "")
 
 
-def _row(test: BenchmarkTest, width: int) -> str:
+def _rows(verdict: Verdict, tests: Sequence[BenchmarkTest], width: int) -> list[str]:
+    called = wording.names(verdict)
+    return [_row(test, called[test.benchmark_index], verdict.confidence, width) for test in tests]
+
+
+def _row(test: BenchmarkTest, name: str, confidence: float, width: int) -> str:
     outcome, mark = wording.outcome(test), wording.mark(test)
     result = f"**{outcome}**" if outcome in ("fail", "error") else outcome
     cells = [
         str(test.benchmark_index),
-        code(test.benchmark_id, width),
+        code(name, width),
         f"{result}, {mark}" if mark else result,
-        "-" if test.score is None else f"{shown(test.score)} {code(test.metric, width)}",
+        _score(test, width),
+        wording.bounds(test, confidence),
         wording.threshold(test),
         shown(test.weight),
         wording.examples(test),
@@ -95,18 +119,19 @@ def _row(test: BenchmarkTest, width: int) -> str:
     return f"| {' | '.join(cells)} |"
 
 
+def _score(test: BenchmarkTest, width: int) -> str:
+    if test.score is None:
+        return "-"
+    return f"{shown(test.score)} {code(test.metric, width)}{', lower is better' if test.lower_is_better else ''}"
+
+
 def _folded(tests: Sequence[BenchmarkTest], rows: Sequence[str], room: int) -> list[str]:
-    """Return as many rows as there is room for, those that explain a bad verdict first, and a count of the rest."""
-    kept: set[int] = set()
-    for position in sorted(range(len(tests)), key=lambda position: (wording.interest(tests[position]), position)):
-        room -= len(rows[position]) + 1
-        if room < 0:
-            break
-        kept.add(position)
-    rest = Counter(wording.outcome(test) for position, test in enumerate(tests) if position not in kept)
+    """Return the first rows, as many as there is room for, and a count of the rest."""
+    sizes = itertools.accumulate(len(row) + 1 for row in rows)
+    kept = sum(size <= room for size in sizes)
+    rest = Counter(map(wording.outcome, tests[kept:]))
     counts = ", ".join(f"{count} {word}" for word, count in sorted(rest.items()))
-    count = sum(rest.values())
-    return [*(rows[position] for position in sorted(kept)), "", f"{count} more are in verdict.json: {counts}."]
+    return [*rows[:kept], "", f"{len(tests) - kept} more are in verdict.json: {counts}."]
 
 
 def _notes(run: LoadedRun, width: int) -> list[str]:

@@ -20,6 +20,7 @@ class Usage(NamedTuple):
         wall_seconds: from the start of the task to its end, loading of data and models included.
         model_seconds: from the first request to the model to its last answer.
         other: what else was reported, by the name it was given.
+        together: how many benchmarks one process ran at once; the wall time is that of all of them.
     """
 
     wall_seconds: float | None = None
@@ -28,6 +29,12 @@ class Usage(NamedTuple):
     prompt_tokens: float | None = None
     completion_tokens: float | None = None
     other: Mapping[str, float] = {}
+    together: int = 1
+
+    @property
+    def share_seconds(self) -> float | None:
+        """This benchmark's even share of the wall time: shares add up to no more than anybody waited."""
+        return None if self.wall_seconds is None else self.wall_seconds / self.together
 
     @property
     def tokens_per_second(self) -> float | None:
@@ -54,6 +61,19 @@ def of(results: BenchmarkResults) -> Usage:
     )
 
 
+def in_run(run: LoadedRun, index: int) -> Usage:
+    """Return what the benchmark at `index` took; those that one process ran at once have their wall time together."""
+    results = run.outcomes[index].results
+    if instant(results.started_at) is None:
+        return of(results)
+    # a process begins what it runs together at the same millisecond, and one after the other at different ones
+    began = results.provider_id, results.started_at
+    others = [each.results for each in run.outcomes.values()]
+    group = [each for each in others if (each.provider_id, each.started_at) == began]
+    ends = [seconds for each in group if (seconds := _between(each.started_at, each.completed_at)) is not None]
+    return of(results)._replace(wall_seconds=max(ends, default=None), together=len(group))
+
+
 def in_total(run: LoadedRun) -> Usage:
     """Return the wall time of the run, and the sums of what its benchmarks reported."""
     each = [of(outcome.results) for outcome in run.outcomes.values()]
@@ -69,8 +89,12 @@ def in_total(run: LoadedRun) -> Usage:
 
 def facts(usage: Usage) -> list[tuple[str, str]]:
     """Return what is known, each with its name, as plain text."""
+    wall = _duration(usage.wall_seconds)
+    if wall and usage.together > 1:
+        others = usage.together - 1
+        wall += f" together with {others} other{'' if others == 1 else 's'}"
     found = {
-        "wall time": _duration(usage.wall_seconds),
+        "wall time": wall,
         "waiting for the model": _duration(usage.model_seconds),
         "requests": _number(usage.requests),
         "prompt tokens": _number(usage.prompt_tokens),

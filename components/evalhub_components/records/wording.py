@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import NormalDist
 from typing import Any, Literal
 
 from evalhub_components import atomic
 from evalhub_components.errors import EvalHubError
+from evalhub_components.records.markdown import cut, one_line
 from evalhub_components.run_directory import LoadedRun
 from evalhub_components.schema.run import Publication
 from evalhub_components.schema.verdict import BenchmarkTest, Decision, Verdict
@@ -26,13 +30,75 @@ LIMITED = "Limited: fewer examples were evaluated than the collection asks for."
 
 _THRESHOLD_SOURCES = {"job": "of this job", "collection": "of the collection", "default": "the default"}
 _MACHINES = 5
+_AGAIN = "judged again under other criteria"
+_NAMED = 3
+_NAME = 80  # characters of a benchmark's name in a sentence
+_WITHIN = re.compile(r"threshold (\S+) is within the interval \[\S+, \S+\] \(score (\S+), confidence \S+\)")
+_BOUND = re.compile(r"((?:even )?the (?:upper|lower) bound .+ \(score \S+), confidence \S+\)")
 
 
 def sentence(run: LoadedRun, verdict: Verdict) -> str:
     """Return the verdict as a sentence, with the reason that decided it."""
-    first = verdict.reasons[0] if verdict.reasons else "no reason was given"
+    first = reasons(verdict)[0]
     collection = f"{verdict.collection_id} version {verdict.collection_version}"
     return f"{DECISIONS[verdict.verdict]}: {run.record.model_name} on collection {collection}: {first}."
+
+
+def names(verdict: Verdict) -> dict[int, str]:
+    """Return what each benchmark is called, by its index: its id, with its number where several have that id."""
+    ids = {test.benchmark_index: cut(one_line(test.benchmark_id), _NAME) for test in verdict.benchmarks}
+    times = Counter(ids.values())
+    return {index: name if times[name] == 1 else f"{name} (#{index})" for index, name in ids.items()}
+
+
+def listed(called: Sequence[str]) -> str:
+    """Return the first of some names, and how many more there are."""
+    more = f" and {len(called) - _NAMED} more" if len(called) > _NAMED else ""
+    return ", ".join(called[:_NAMED]) + more
+
+
+def reasons(verdict: Verdict) -> list[str]:
+    """Return why, the deciding reason first; benchmarks go by their names, and those that share a cause share a line.
+
+    What is in `verdict.reasons` is for machines to compare: it names folders, and each benchmark alone.
+    """
+    called = names(verdict)
+    by_slug = {test.slug: called[test.benchmark_index] for test in verdict.benchmarks}
+    lacking = {f"{test.slug} has {test.reason}": test for test in verdict.benchmarks if test.score is None}
+    said: dict[str, list[str]] = {}
+    for reason in verdict.reasons:
+        if test := lacking.get(reason):
+            said.setdefault(test.reason, []).append(called[test.benchmark_index])
+        else:
+            said.setdefault(_with_names(_in_one_term(verdict, reason), by_slug), [])
+    found = [
+        f"{listed(who)} {'has' if len(who) == 1 else 'have'} {what}" if who else what for what, who in said.items()
+    ]
+    return found or ["no reason was given"]
+
+
+def confidence(verdict: Verdict) -> str:
+    """Return the confidence of every bound as a percentage."""
+    return f"{shown(100 * verdict.confidence)}%"
+
+
+def probability(value: float) -> str:
+    """Return a probability as people read it; a normal approximation is never certain."""
+    return "below 0.001" if value < 0.001 else "above 0.999" if value > 0.999 else f"{value:.3f}"
+
+
+def judged_again(own: Decision) -> Publication:
+    """Return what to publish with a verdict under other criteria than the run's: evidence and MLflow hold the own one.
+
+    Args:
+        own: what the run's own criteria give.
+    """
+    return Publication(warnings=[f"{_AGAIN}; the run's own verdict is {own}"])
+
+
+def other_criteria(publication: Publication | None) -> str:
+    """Return that a verdict is under other criteria than the run's own, in words; empty when it is not."""
+    return next((text for text in (publication.warnings if publication else ()) if text.startswith(_AGAIN)), "")
 
 
 def overall(verdict: Verdict) -> str:
@@ -45,11 +111,12 @@ def overall(verdict: Verdict) -> str:
     text = shown(verdict.score)
     if verdict.interval is not None:
         low, high = interval(verdict.interval)
-        text += f", one-sided {verdict.confidence:.0%} bounds {shown(low)} and {shown(high)}"
+        text += f", one-sided {confidence(verdict)} bounds {shown(low)} and {shown(high)}"
     else:
-        text += ", no interval (a benchmark gave no standard error)"
+        text += ", no bounds (a benchmark gave no standard error)"
     if verdict.probability is not None:
-        text += f", P(true score reaches the threshold) = {shown(verdict.probability, 3)}"
+        reached = f"the true score reaches {shown(verdict.threshold)}"
+        text += f", probability that {reached}: {probability(verdict.probability)}"
     return text
 
 
@@ -94,6 +161,23 @@ def threshold(test: BenchmarkTest) -> str:
     if test.threshold is None:
         return "-"
     return shown(test.threshold) + (" (normalised)" if test.threshold_source == "collection" else "")
+
+
+def reach(test: BenchmarkTest, confidence: float) -> float | None:
+    """Return how far each one-sided bound is from a benchmark's normalised score, None without a standard error."""
+    if test.normalized_score is None or test.se is None:
+        return None
+    return NormalDist().inv_cdf(confidence) * test.se
+
+
+def bounds(test: BenchmarkTest, confidence: float) -> str:
+    """Return a benchmark's one-sided bounds in the metric's units, `-` for none."""
+    distance, score = reach(test, confidence), test.normalized_score
+    if distance is None or score is None:
+        return "-"
+    worst, best = reversed(test.range) if test.lower_is_better else test.range
+    ends = (worst + (best - worst) * end for end in interval((score - distance, score + distance)))
+    return " to ".join(shown(end) for end in sorted(ends))
 
 
 def examples(test: BenchmarkTest) -> str:
@@ -143,6 +227,22 @@ def environment(folder: Path) -> str:
     except (EvalHubError, AttributeError, TypeError, RecursionError):
         return ""
     return ", ".join(parts)
+
+
+def _in_one_term(verdict: Verdict, reason: str) -> str:
+    """Return a reason with the bounds called what they are called beside it, and shown as they are there."""
+    if verdict.interval is not None and (found := _WITHIN.fullmatch(reason)):
+        low, high = interval(verdict.interval)
+        both = f"the one-sided {confidence(verdict)} bounds {shown(low)} and {shown(high)}"
+        return f"threshold {found[1]} is between {both} (score {found[2]})"
+    if found := _BOUND.fullmatch(reason):
+        return f"{found[1]}, one-sided {confidence(verdict)} bounds)"
+    return reason
+
+
+def _with_names(reason: str, by_slug: Mapping[str, str]) -> str:
+    # a slug within a path stays: that is where the files are
+    return re.sub(r"(?<![\w./-])[\w-]+(?![\w/-])", lambda word: by_slug.get(word[0], word[0]), reason)
 
 
 def _framework(facts: dict[str, Any]) -> list[str]:

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from evalhub_components.errors import ExitStatus
+from evalhub_components.errors import EvalHubError, ExitStatus
 from evalhub_pipelines.cli import options, output
 
 if TYPE_CHECKING:
     from evalhub_components.records.outputs import Output
     from evalhub_components.schema.verdict import BenchmarkTest, Verdict
     from evalhub_pipelines.api import Run
-    from evalhub_pipelines.judged_run import JudgedRun
+    from evalhub_pipelines.judged_run import JudgedRun, Written
 
 
 @click.command(short_help="compute the verdict of a run again")
@@ -35,12 +35,21 @@ def judge(
 ) -> None:
     """compute the verdict of a run again from its results, and exit with its status
 
+    Under other criteria every report says so. Without them, a run that still waits for MLflow is sent there; where that
+    fails it goes on waiting, which is a warning.
+
     Exit status: the verdict's. A pass whose --report cannot be written is 2.
     """
+    from evalhub_components.records import outputs
     from evalhub_pipelines import api, judged_run
 
-    options.prepare(reports)
-    judged = judged_run.judged(run_dir, api.plan(config, catalog=catalog_dir) if config is not None else None)
+    # the run's own report is not to say what other criteria give
+    outputs.prepare(reports, run_dir if config is None else None)
+    with errors_reported(reports):
+        plan = api.plan(config, catalog=catalog_dir) if config is not None else None
+        if plan is None:
+            _deliver(run_dir, form)
+        judged = judged_run.judged(run_dir, plan)
     verdict = judged.verdict
     # who reads a pipe may go early; the exit status stays the verdict's
     with suppress(BrokenPipeError):
@@ -48,6 +57,8 @@ def judge(
             show(verdict)
         else:
             output.emit(verdict.as_json(), form)
+        if judged.own is not None and judged.publication is not None:
+            click.echo(f"warning: {judged.publication.warnings[0]}", err=True)
     exit_with(verdict, complete=write_reports(run_dir, reports, form, judged))
 
 
@@ -100,11 +111,47 @@ def write_reports(directory: Path, reports: Sequence[Output], form: str, judged:
             click.echo()
             for each in written.outputs:
                 click.echo(f"{each.kind:<10}{output.clean(output.near(each.path))}")
-        for problem in written.problems:
-            click.echo(f"error: {output.clean(problem)}", err=True)
-        for warning in written.warnings:
-            click.echo(f"warning: {output.clean(warning)}", err=True)
+        _complain(written)
     return not written.problems
+
+
+@contextmanager
+def errors_reported(reports: Sequence[Output]) -> Iterator[None]:
+    """Tell CI of an error that leaves no verdict: whoever reads reports would find none, and take that for nothing."""
+    from evalhub_pipelines import api, judged_run
+
+    try:
+        yield
+    except api.Unpublished:
+        raise  # there is a verdict, and reports of it
+    except (EvalHubError, click.UsageError) as error:
+        if judged_run.is_wanted(reports, os.environ):
+            message = error.format_message() if isinstance(error, click.UsageError) else str(error)
+            with suppress(BrokenPipeError):
+                _complain(judged_run.write_error(message, reports, os.environ))
+        raise
+
+
+def _complain(written: Written) -> None:
+    for problem in written.problems:
+        click.echo(f"error: {output.clean(problem)}", err=True)
+    for warning in written.warnings:
+        click.echo(f"warning: {output.clean(warning)}", err=True)
+
+
+def _deliver(run_dir: Path, form: str) -> None:
+    """Send to MLflow what waits for it."""
+    from evalhub_pipelines import late_reports
+
+    done = late_reports.deliver_waiting(run_dir)
+    if done is None:
+        return
+    with suppress(BrokenPipeError):
+        if done.publication:
+            where = f"run {done.publication.mlflow_run_id} of {done.publication.mlflow_tracking_uri}"
+            click.echo(f"mlflow    sent: {output.clean(where)}", err=form != "table")
+        for warning in done.warnings:
+            click.echo(f"warning: {output.clean(warning)}", err=True)
 
 
 def show(verdict: Verdict) -> None:
@@ -122,13 +169,13 @@ def show(verdict: Verdict) -> None:
     click.echo()
     limited = " (limited: fewer examples than the collection asks for)" if verdict.limited else ""
     output.headline(verdict.verdict, limited)
-    for reason in verdict.reasons:
+    for reason in wording.reasons(verdict):
         click.echo(f"  {output.clean(reason)}")
     if verdict.interval is not None and verdict.probability is not None:
         low, high = wording.interval(verdict.interval)
         click.echo(
-            f"  one-sided {verdict.confidence:.0%} bounds {low:.4f} and {high:.4f}; "
-            f"probability that the true score reaches {verdict.threshold:g}: {verdict.probability:.3f}"
+            f"  one-sided {wording.confidence(verdict)} bounds {low:.4f} and {high:.4f}; "
+            f"probability that the true score reaches {verdict.threshold:g}: {wording.probability(verdict.probability)}"
         )
 
 

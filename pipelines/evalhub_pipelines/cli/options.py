@@ -35,14 +35,6 @@ def reports(command: Command) -> Command:
     return add(command)
 
 
-def prepare(reports: Sequence[Output]) -> None:
-    """Refuse reports that could not be written, before anything is paid for."""
-    if reports:
-        from evalhub_components.records import outputs
-
-        outputs.prepare(reports)
-
-
 def catalog(command: Command) -> Command:
     """Add `--catalog`."""
     folder = click.Path(path_type=Path, exists=True, file_okay=False)

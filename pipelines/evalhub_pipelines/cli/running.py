@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from evalhub_pipelines.cli import options, progress
-from evalhub_pipelines.cli.judging import exit_with, show_run, write_reports
+from evalhub_pipelines.cli.judging import errors_reported, exit_with, show_run, write_reports
 from evalhub_pipelines.cli.planning import evaluation_of
 
 if TYPE_CHECKING:
@@ -65,6 +65,8 @@ def run(
     SOURCE is an eval.yaml, a collection's file, or a collection's id as in `evalhub-kfp collections list`.
     A pass whose --report cannot be written exits with 2; every other verdict keeps its status.
     """
+    from evalhub_components.records import outputs
+
     tracking = None if no_mlflow else mlflow_uri or "default"
     containers = engine_command if engine == "container" else None
     if resume is not None:
@@ -72,7 +74,7 @@ def run(
         model_options = (model_url, model_name, model_secret, model_digest)
         if any((source, provider, benchmarks, num_examples, name, *model_options, *publishing)):
             raise click.UsageError("--resume goes on with a run as it was begun: give nothing else to evaluate")
-        options.prepare(reports)
+        outputs.prepare(reports, resume)
         with _shown_in_any_case(reports, form), progress.shown(None, quiet) as listener:
             from evalhub_pipelines import api
 
@@ -86,11 +88,12 @@ def run(
                 listener=listener,
             )
     else:
-        changes = {"name": name} if name else {}
-        changes |= options.exports(push_to, registry_secret, signing_secret)
-        model = options.model_keys(model_url, model_name, model_secret, model_digest)
-        found = evaluation_of(source, provider, benchmarks, catalog_dir, model, changes)
-        options.prepare(reports)
+        outputs.prepare(reports)
+        with errors_reported(reports):
+            changes = {"name": name} if name else {}
+            changes |= options.exports(push_to, registry_secret, signing_secret)
+            model = options.model_keys(model_url, model_name, model_secret, model_digest)
+            found = evaluation_of(source, provider, benchmarks, catalog_dir, model, changes)
         with _shown_in_any_case(reports, form), progress.shown(found.plan, quiet) as listener:
             from evalhub_pipelines import api
 
@@ -116,7 +119,8 @@ def _shown_in_any_case(reports: Sequence[Output], form: str) -> Iterator[None]:
     from evalhub_pipelines import api
 
     try:
-        yield
+        with errors_reported(reports):
+            yield
     except api.Unpublished as error:
         with suppress(BrokenPipeError):
             show_run(api.Run(error.directory, error.verdict, []), form)

@@ -1,26 +1,14 @@
-"""Text that a GitHub Actions runner takes for text: it obeys commands in what a step prints."""
+"""What this process prints on a CI runner: text that the runner takes for text."""
 
 from __future__ import annotations
 
 import io
-import re
 import sys
 from collections.abc import Mapping
 
-# The runner obeys `::name ...::` at the start of a line, after white space, and `##[name ...]` anywhere in one
-# (actions/runner, ActionCommand.cs). It compares by culture, so characters without weight (a zero-width space) may
-# stand before and within: whatever is no visible ASCII is taken for one.
-_LINE_START = re.compile(r"[^\x21-\x7e]*:(?=[^\x20-\x7e]*:)")
-_ANYWHERE = re.compile(r"(#[^\x20-\x7e\r\n]*#[^\x20-\x7e\r\n]*)\[")
+from evalhub_components.records.ci.disarming import disarm
 
-
-def disarm(text: str) -> str:
-    """Return `text`, which begins a line, without anything that a runner would obey.
-
-    JSON stays the same value: none of its lines begins with a colon, and a bracket may be escaped in a string.
-    """
-    lines = _ANYWHERE.sub(r"\1\\u005b", text).splitlines(keepends=True)
-    return "".join(_LINE_START.sub(r"\g<0> ", line, count=1) if _LINE_START.match(line) else line for line in lines)
+_RUNNERS = {"GITHUB_ACTIONS": "true", "TF_BUILD": "True"}
 
 
 def guard(environ: Mapping[str, str]) -> None:
@@ -28,7 +16,7 @@ def guard(environ: Mapping[str, str]) -> None:
 
     Benchmarks, frameworks and model servers name and explain themselves in tables, errors and progress alike.
     """
-    if environ.get("GITHUB_ACTIONS") != "true":
+    if not any(environ.get(variable) == value for variable, value in _RUNNERS.items()):
         return
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)

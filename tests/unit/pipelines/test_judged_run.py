@@ -97,6 +97,17 @@ def test_benchmark_that_did_not_run_makes_the_verdict_an_error(finished: Callabl
     assert [test.status for test in verdict.benchmarks] == ["completed", "missing"]
 
 
+def test_other_criteria_are_told_with_the_verdict_of_the_run_itself(finished: Callable[..., Path]) -> None:
+    plan = a_plan({"id": "a"}, threshold=0.8)
+    directory = finished(plan, 0.7)
+    found = judged(directory, a_plan({"id": "a"}, threshold=0.5))
+    assert (found.verdict.verdict, found.own) == ("pass", "fail")
+    assert found.publication is not None
+    assert found.publication.warnings == ["judged again under other criteria; the run's own verdict is fail"]
+    assert judged(directory, plan) == judged(directory)
+    assert judged(directory).own is None
+
+
 @pytest.mark.parametrize("change", [{"parameters": {"shots": 5}}, {"num_examples": 5}], ids=["parameters", "examples"])
 def test_other_work_is_not_the_same_benchmark(finished: Callable[..., Path], change: dict[str, Any]) -> None:
     directory = finished(a_plan({"id": "a"}), 0.9)

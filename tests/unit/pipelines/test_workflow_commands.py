@@ -6,9 +6,9 @@ import sys
 
 import pytest
 
-from evalhub_pipelines.cli import workflow_commands
+from evalhub_components.records.ci.disarming import disarm
 
-COMMANDS = {"error", "set-output", "add-mask", "stop-commands", "group"}
+COMMANDS = {"error", "set-output", "add-mask", "stop-commands", "group", "task.setvariable"}
 
 
 def weighty(text: str) -> str:
@@ -25,6 +25,8 @@ def obeyed(text: str) -> list[str]:
             found.append(line.lstrip()[2:].split("::")[0].split(" ")[0])
         elif "##[" in line and "]" in line:
             found.append(line.split("##[")[1].split("]")[0].split(" ")[0])
+        elif "##vso[" in line.lower() and "]" in line:
+            found.append(line.lower().split("##vso[")[1].split("]")[0].split(" ")[0])
     return [name for name in found if name in COMMANDS]
 
 
@@ -44,10 +46,13 @@ def obeyed(text: str) -> list[str]:
         "::stop-commands::x ##[error]owned",
         ":::error::owned",
         "::add-mask::a\n::add-mask::b",
+        "see ##vso[task.setvariable variable=verdict]pass",
+        "##VSO[task.setvariable variable=verdict]pass",
+        "##v\u200bso[task.setvariable variable=verdict]pass",
     ],
 )
 def test_nothing_printed_is_obeyed(text: str) -> None:
-    assert obeyed(workflow_commands.disarm(text)) == []
+    assert obeyed(disarm(text)) == []
 
 
 @pytest.mark.parametrize(
@@ -55,21 +60,23 @@ def test_nothing_printed_is_obeyed(text: str) -> None:
     ["", "pass\n", "a::b and std::vector", "score: 0.5", "# heading [x]", "001  gsm8k  0.5  fail\n", "日本 0.5\n"],
 )
 def test_other_text_stays_as_it_is(text: str) -> None:
-    assert workflow_commands.disarm(text) == text
+    assert disarm(text) == text
 
 
 def test_json_stays_the_same_value() -> None:
     value = {"##[error]a": ["::error::b", '\\##[group]"', "x\n::c"]}
     text = json.dumps(value, indent=2)
-    disarmed = workflow_commands.disarm(text)
+    disarmed = disarm(text)
     assert obeyed(text)
     assert obeyed(disarmed) == []
     assert json.loads(disarmed) == value
 
 
-@pytest.mark.parametrize(("variable", "guarded"), [("true", True), ("", False)])
+@pytest.mark.parametrize(
+    ("variables", "guarded"), [({"GITHUB_ACTIONS": "true"}, True), ({"TF_BUILD": "True"}, True), ({}, False)]
+)
 @pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
-def test_both_streams_are_guarded_on_a_runner_alone(variable: str, guarded: bool, encoding: str) -> None:
+def test_both_streams_are_guarded_on_a_runner_alone(variables: dict[str, str], guarded: bool, encoding: str) -> None:
     program = (
         "import os, sys, click\n"
         "from evalhub_pipelines.cli import workflow_commands\n"
@@ -81,7 +88,7 @@ def test_both_streams_are_guarded_on_a_runner_alone(variable: str, guarded: bool
     )
     done = subprocess.run(
         [sys.executable, "-c", program],
-        env={"GITHUB_ACTIONS": variable, "PYTHONIOENCODING": encoding},
+        env={**variables, "PYTHONIOENCODING": encoding},
         capture_output=True,
         text=True,
         check=True,

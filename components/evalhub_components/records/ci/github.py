@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from evalhub_components.records import report
-from evalhub_components.records.ci.values import values
+from evalhub_components.records.ci.values import values, without_verdict
+from evalhub_components.records.markdown import prose
 from evalhub_components.run_directory import LoadedRun
 from evalhub_components.schema.run import Publication
 from evalhub_components.schema.verdict import Verdict
@@ -18,6 +19,8 @@ SUMMARY, OUTPUT = "GITHUB_STEP_SUMMARY", "GITHUB_OUTPUT"
 SUMMARY_LIMIT = 2**20
 """Bytes of the summary of a step; a runner drops the whole of a longer one."""
 
+_MESSAGE = 2000
+
 
 def is_wanted(environ: Mapping[str, str]) -> bool:
     """Return whether this is a step of a runner that takes any of it."""
@@ -26,12 +29,12 @@ def is_wanted(environ: Mapping[str, str]) -> bool:
 
 def append(run: LoadedRun, verdict: Verdict, publication: Publication | None, environ: Mapping[str, str]) -> list[str]:
     """Append to the runner's files whatever it asks for, and return what could not be, in words."""
-    problems = []
-    if name := environ.get(OUTPUT):
-        problems += _appended(OUTPUT, Path(name), outputs(values(run, verdict, publication)))
-    if name := environ.get(SUMMARY):
-        problems += _appended(SUMMARY, Path(name), report.render(run, verdict, publication), SUMMARY_LIMIT)
-    return problems
+    return _append(values(run, verdict, publication), report.render(run, verdict, publication), environ)
+
+
+def append_error(message: str, environ: Mapping[str, str]) -> list[str]:
+    """Append that there is no verdict, and why; return what could not be, in words."""
+    return _append(without_verdict(), f"**No verdict**: {prose(message, _MESSAGE)}\n", environ)
 
 
 def outputs(found: Mapping[str, str]) -> str:
@@ -39,6 +42,15 @@ def outputs(found: Mapping[str, str]) -> str:
     # a value that cannot know the delimiter cannot end itself and set another output
     delimiter = f"end-{secrets.token_hex(16)}"
     return "".join(f"{name}<<{delimiter}\n{value}\n{delimiter}\n" for name, value in found.items())
+
+
+def _append(found: Mapping[str, str], summary: str, environ: Mapping[str, str]) -> list[str]:
+    problems = []
+    if name := environ.get(OUTPUT):
+        problems += _appended(OUTPUT, Path(name), outputs(found))
+    if name := environ.get(SUMMARY):
+        problems += _appended(SUMMARY, Path(name), summary, SUMMARY_LIMIT)
+    return problems
 
 
 def _appended(variable: str, path: Path, text: str, limit: int | None = None) -> list[str]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 
 from evalhub_components.records import wording
-from evalhub_components.records.ci.values import values
+from evalhub_components.records.ci.disarming import disarm
+from evalhub_components.records.ci.values import values, without_verdict
 from evalhub_components.records.markdown import cut, one_line
 from evalhub_components.run_directory import LoadedRun, instant
 from evalhub_components.schema.run import Publication
@@ -24,11 +26,28 @@ _ENTRY = '{"key":"","value":"","type":1},'
 def render(run: LoadedRun, verdict: Verdict, publication: Publication | None = None) -> dict[str, str]:
     """Return every result by its name, together within LIMIT."""
     found = {name.upper(): value for name, value in values(run, verdict, publication).items()}
-    found["TEST_OUTPUT"] = json.dumps(_test_output(run, verdict), ensure_ascii=False, separators=(",", ":"))
+    found["TEST_OUTPUT"] = _document(_test_output(run, verdict, wording.other_criteria(publication)))
     results = {name: found[name] for name in NAMES}
     if size(results) > LIMIT:
         results["EVIDENCE_REFERENCE"] = ""  # a part of a reference leads nowhere
     return results
+
+
+def render_error(message: str) -> dict[str, str]:
+    """Return every result of a run that came to no verdict."""
+    found = {name.upper(): value for name, value in without_verdict().items()}
+    found["TEST_OUTPUT"] = _document(
+        {
+            "result": "ERROR",
+            "timestamp": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
+            "namespace": "default",
+            "successes": 0,
+            "failures": 1,
+            "warnings": 0,
+            "note": cut(one_line(f"No verdict: {message}"), _NOTE),
+        }
+    )
+    return {name: found[name] for name in NAMES}
 
 
 def size(results: dict[str, str]) -> int:
@@ -36,7 +55,11 @@ def size(results: dict[str, str]) -> int:
     return sum(len(_ENTRY) + len(name) + _escaped(value) for name, value in results.items())
 
 
-def _test_output(run: LoadedRun, verdict: Verdict) -> dict[str, str | int]:
+def _document(value: dict[str, str | int]) -> str:
+    return disarm(json.dumps(value, ensure_ascii=False, separators=(",", ":")))
+
+
+def _test_output(run: LoadedRun, verdict: Verdict, said_first: str) -> dict[str, str | int]:
     """Return TEST_OUTPUT (Konflux ADR 30); the checks it counts are the benchmarks and the gate."""
     passed = verdict.verdict == "pass"
     counted = [_check(test, passed) for test in verdict.benchmarks]
@@ -46,6 +69,7 @@ def _test_output(run: LoadedRun, verdict: Verdict) -> dict[str, str | int]:
         result = "WARNING" if "warnings" in counted else "SUCCESS"
     else:
         result = "ERROR" if verdict.verdict == "error" else "FAILURE"
+    sentences = [said_first, wording.sentence(run, verdict)]
     return {
         "result": result,
         "timestamp": _completed(run),
@@ -53,7 +77,7 @@ def _test_output(run: LoadedRun, verdict: Verdict) -> dict[str, str | int]:
         "successes": counted.count("successes"),
         "failures": counted.count("failures"),
         "warnings": counted.count("warnings"),
-        "note": cut(one_line(wording.sentence(run, verdict)), _NOTE),
+        "note": cut(one_line(". ".join(filter(None, sentences))), _NOTE),
     }
 
 

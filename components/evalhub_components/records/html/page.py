@@ -24,6 +24,7 @@ _MEANINGS: dict[Decision, str] = {
     "error": "A benchmark that counts has no score, so there is no verdict on the model.",
 }
 _SHORT, _REASON = 48, 140  # characters of a name and of a reason on the first screen
+_ADVICE = 1500  # more than a step has
 _LONG = 4  # times the width of an ordinary text
 
 
@@ -37,6 +38,7 @@ class Page:
     word: str
     because: str
     meaning: str
+    again: str
     reasons: list[str]
     limited: str
     steps: list[Step]
@@ -63,6 +65,9 @@ def build(run: LoadedRun, verdict: Verdict, publication: Publication | None, roo
     named = record.model_copy(update={"model_name": text(record.model_name, _SHORT)})
     word, because = wording.sentence(dataclasses.replace(run, record=named), short).split(": ", 1)
     score, *certainty = re.split(r"[,;] ", wording.overall(verdict), maxsplit=1)
+    others = short.reasons[1:]
+    overall = others.pop() if others and verdict.score is not None else ""
+    called = wording.names(verdict)
     ordered = sorted(range(len(verdict.benchmarks)), key=lambda index: wording.interest(verdict.benchmarks[index]))
     kept, left_out = ordered[: room.benchmarks], ordered[room.benchmarks :]
     return Page(
@@ -71,20 +76,22 @@ def build(run: LoadedRun, verdict: Verdict, publication: Publication | None, roo
         decision=verdict.verdict,
         word=word,
         because=because,
-        meaning=_MEANINGS[verdict.verdict],
-        reasons=listed(short.reasons[1:], room._replace(listed=5), 2 * _REASON),
+        # the deciding reason may be another one, and how the model did overall is worth the first screen
+        meaning=_MEANINGS[verdict.verdict] + (f" Overall: {overall}." if overall else ""),
+        again=wording.other_criteria(publication),
+        reasons=listed(others, room._replace(listed=5), 2 * _REASON),
         limited=wording.LIMITED if verdict.limited else "",
         steps=[
-            Step(text(step.text, 2 * width + 2 * _REASON), command(step.command) if step.command else "")
-            for step in next_steps(run, short, local=local)
+            Step(text(step.text, _ADVICE), command(step.command) if step.command else "")
+            for step in next_steps(run, short, local=local, publication=publication)
         ],
         score=score,
         certainty="".join(certainty),
         line=plot.overall(verdict),
         summary=_summary(run, verdict),
-        rows=[row(run, verdict, index, room) for index in kept],
+        rows=[row(run, verdict, index, called[verdict.benchmarks[index].benchmark_index], room) for index in kept],
         rest=_rest([verdict.benchmarks[index] for index in left_out]),
-        confidence=f"{verdict.confidence:.0%}",
+        confidence=wording.confidence(verdict),
         provenance=_provenance(run, verdict, room),
         records=_records(run, publication, local) if publication else [],
         commands=_commands(run, publication, local),
@@ -96,16 +103,14 @@ def build(run: LoadedRun, verdict: Verdict, publication: Publication | None, roo
 
 def _short(verdict: Verdict) -> Verdict:
     """Return `verdict` with names and reasons so short that no name pushes what matters off the first screen."""
-    tests = [
-        test.model_copy(update={"benchmark_id": text(test.benchmark_id, _SHORT), "reason": text(test.reason, _REASON)})
-        for test in verdict.benchmarks
-    ]
+    tests = [test.model_copy(update={"benchmark_id": text(test.benchmark_id, _SHORT)}) for test in verdict.benchmarks]
+    reasons = wording.reasons(verdict.model_copy(update={"benchmarks": tests}))
     return verdict.model_copy(
         update={
             "collection_id": text(verdict.collection_id, _SHORT),
             "collection_version": text(verdict.collection_version, _SHORT // 2),
-            "reasons": [text(reason, _REASON) for reason in verdict.reasons],
-            "benchmarks": tests,
+            "reasons": [text(reason, _REASON) for reason in reasons],
+            "benchmarks": [test.model_copy(update={"reason": text(test.reason, _REASON)}) for test in tests],
         }
     )
 

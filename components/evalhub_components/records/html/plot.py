@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from statistics import NormalDist
 from typing import NamedTuple
 
+from evalhub_components.records import wording
 from evalhub_components.schema.plan import BenchmarkTask
 from evalhub_components.schema.verdict import BenchmarkTest, Verdict
 from evalhub_components.scoring.benchmark_score import normalized_threshold
@@ -36,10 +36,8 @@ def overall(verdict: Verdict) -> Line:
 
 def benchmark(task: BenchmarkTask, test: BenchmarkTest, confidence: float) -> Line:
     """Return the line of one benchmark."""
-    bounds, score = None, test.normalized_score
-    if score is not None and test.se is not None:
-        reach = NormalDist().inv_cdf(confidence) * test.se
-        bounds = score - reach, score + reach
+    score, reach = test.normalized_score, wording.reach(test, confidence)
+    bounds = None if score is None or reach is None else (score - reach, score + reach)
     return _line(score, bounds, normalized_threshold(task))
 
 

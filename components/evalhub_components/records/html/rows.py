@@ -61,8 +61,8 @@ class Row(NamedTuple):
     log: list[str]
 
 
-def row(run: LoadedRun, verdict: Verdict, index: int, room: Room) -> Row:
-    """Return the benchmark at position `index` of the verdict."""
+def row(run: LoadedRun, verdict: Verdict, index: int, name: str, room: Room) -> Row:
+    """Return the benchmark at position `index` of the verdict, called `name`."""
     test, task = verdict.benchmarks[index], run.plan.tasks[verdict.benchmarks[index].benchmark_index]
     outcome = wording.outcome(test)
     folder = run.folders.get(task.index)
@@ -70,7 +70,7 @@ def row(run: LoadedRun, verdict: Verdict, index: int, room: Room) -> Row:
     metrics = _metrics(results, test, room) if results else []
     return Row(
         anchor=f"benchmark-{index}",
-        name=text(test.benchmark_id, room.width),
+        name=text(name, room.width),
         provider=text(test.provider_id, room.width),
         outcome=outcome,
         tone=_TONES.get(outcome, "none"),
@@ -121,7 +121,7 @@ def _facts(
     if task.parameters:
         found.append(Fact("parameters", (document(task.parameters, 2 * room.width),), code=True))
     if results:
-        taken = [f"{name} {value}" for name, value in usage.facts(usage.of(results))[: room.listed]]
+        taken = [f"{name} {value}" for name, value in usage.facts(usage.in_run(run, task.index))[: room.listed]]
         when = f"{results.started_at} to {results.completed_at}" if results.started_at else ""
         found += [
             *([Fact("time", (text(when, room.width),))] if when else []),

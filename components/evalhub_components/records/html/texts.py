@@ -8,12 +8,11 @@ import shlex
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from evalhub_components.records.markdown import cut, one_line
+from evalhub_components.records.markdown import cut, one_line, without_logins
 
 DIGEST = 80
 """Characters of a digest at most."""
 
-_LOGIN = re.compile(r"(://)[^/\s]*@")
 _TERMINAL = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
 
 
@@ -51,7 +50,7 @@ class Step(NamedTuple):
 def text(value: str, width: int) -> str:
     """Return text of any origin on one line, without credentials in addresses, cut to `width` characters."""
     # the first cut only spares the work on megabytes; credentials are looked for in the whole
-    return cut(one_line(_TERMINAL.sub("", _LOGIN.sub(r"\1***@", value))[: 8 * width]), width)
+    return cut(one_line(_TERMINAL.sub("", without_logins(value))[: 8 * width]), width)
 
 
 def command(words: Sequence[str]) -> str:

@@ -3,8 +3,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from evalhub_components.records import report
-from evalhub_components.records.ci import github
+from evalhub_components.records import report, wording
+from evalhub_components.records.ci import github, values
 from evalhub_components.run_directory import load
 from evalhub_components.schema.run import Publication
 
@@ -48,6 +48,7 @@ def test_a_runner_gets_the_outputs_and_the_summary(tmp_path: Path, write_run: Wr
     assert read_by_a_runner(files[github.OUTPUT].read_text()) == {
         "earlier": "1",
         "verdict": "pass",
+        "criteria": "own",
         "score": "0.75",
         "threshold": "0.6",
         "run_id": "r-20260102",
@@ -68,6 +69,29 @@ def test_what_a_run_does_not_have_is_an_empty_output(tmp_path: Path, write_run: 
     assert found["verdict"] == "error"
     for name in ("score", "run_directory", "evidence_reference", "evidence_digest", "mlflow_run_id"):
         assert found[name] == ""
+
+
+def test_a_verdict_under_other_criteria_says_so(tmp_path: Path, write_run: WriteRun) -> None:
+    run = load(write_run(tmp_path / "run"))
+    files = {name: tmp_path / name for name in (github.OUTPUT, github.SUMMARY)}
+    github.append(run, run.judge(), wording.judged_again("fail"), {name: str(path) for name, path in files.items()})
+    found = read_by_a_runner(files[github.OUTPUT].read_text())
+    assert (found["verdict"], found["criteria"]) == ("pass", "other")
+    said = "judged again under other criteria; the run's own verdict is fail"
+    assert said in files[github.SUMMARY].read_text()
+
+
+def test_a_run_without_a_verdict_sets_every_output(tmp_path: Path) -> None:
+    files = {name: tmp_path / name for name in (github.OUTPUT, github.SUMMARY)}
+    message = "http://localhost:1/v1: refused\nverdict=pass <b>&lol;"
+    assert github.append_error(message, {name: str(path) for name, path in files.items()}) == []
+    found = read_by_a_runner(files[github.OUTPUT].read_text())
+    assert found == {**dict.fromkeys(values.NAMES, ""), "verdict": "error"}
+    summary = files[github.SUMMARY].read_text()
+    assert summary.startswith("**No verdict**: ")
+    assert "http://localhost:1/v1" in summary
+    assert summary.count("\n") == 1
+    assert "<b>" not in summary
 
 
 def test_nothing_is_wanted_elsewhere() -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from evalhub_components.errors import MissingExtra
-from evalhub_components.records import html, wording
+from evalhub_components.records import html, report, wording
 from evalhub_components.run_directory import LoadedRun, load
 from evalhub_components.schema.plan import ResolvedScore, ResolvedThreshold
 from evalhub_components.schema.run import Publication
@@ -25,7 +25,7 @@ HOSTILE = (
     "<script>alert(1)</script>'\"><img src=x onerror=alert(2)></style></pre>{{7*7}}{% raw %} javascript:alert(3) "
     "https://user:hunter2@evil.example/ \u202egpj.exe\u2066\u200b\x1b[31m\x00\r\n]]>--> &lt;b&gt;"
 )
-VOID = {"meta", "use", "line", "path", "circle", "rect"}
+VOID = {"meta", "wbr", "use", "line", "path", "circle", "rect"}
 
 
 class Page(HTMLParser):
@@ -90,8 +90,35 @@ def test_what_to_do_comes_before_the_numbers(tmp_path: Path, write_run: WriteRun
     assert f'<code class="command">evalhub-kfp compare RUN {path}</code>' in source
 
 
-def test_a_pass_says_that_nothing_has_to_be_done_and_how_to_check_it(tmp_path: Path, write_run: WriteRun) -> None:
-    assert "Nothing has to be done." in Page(rendered(write_run(tmp_path / "run"))).text()
+def test_a_pass_says_the_same_on_the_page_and_in_markdown(tmp_path: Path, write_run: WriteRun) -> None:
+    run = load(write_run(tmp_path / "run"))
+    where = Publication(
+        evidence_digest="sha256:e", evidence_address="registry.example/evals@sha256:e", evidence_pushed=True
+    )
+    page, markdown = html.render(run, run.judge(), where), report.render(run, run.judge(), where)
+    for said in ("Nothing blocks this model.", "Keep the evidence&#39;s digest: with it anybody can verify"):
+        assert page.index(said) < page.index("Overall score")
+        assert f"1. {said.replace('&#39;', chr(39))}" in markdown
+    command = "evalhub-kfp verify registry.example/evals@sha256:e"
+    assert page.index(command) < page.index("Overall score")
+    assert markdown.index(command) < markdown.index("overall score")
+
+
+def test_how_the_model_did_overall_is_said_beside_a_required_benchmark_that_decides(
+    tmp_path: Path, write_run: WriteRun
+) -> None:
+    results = {n: {"metrics": {"acc": {"value": 0.1}}} for n in range(3)}
+    source = rendered(write_run(tmp_path / "run", tasks={1: {"required": True}}, results=results))
+    assert Page(source).text("h1").endswith("gsm8k is required and misses its threshold: 0.1 < 0.5.")
+    assert source.index("Overall: score 0.1 &lt; 0.6.") < source.index("What to do next")
+
+
+def test_one_benchmark_has_one_name(tmp_path: Path, write_run: WriteRun) -> None:
+    task = {"benchmark_id": "grade_school_math", "required": True}
+    path = write_run(tmp_path / "run", tasks={1: task}, results={1: {"metrics": {"acc": {"value": 0.4}}}})
+    for text in (Page(rendered(path)).text(), report.render(load(path), load(path).judge())):
+        assert "grade_school_math is required" in text.replace("\\", "")
+        assert not re.search("001-gsm8k(?!/)", text)
 
 
 def test_every_benchmark_has_a_line_with_its_reason_those_that_explain_the_verdict_first(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,8 @@ from xml.etree import ElementTree
 import junitparser
 import pytest
 
-from evalhub_components.records.ci import junit
+from evalhub_components.records.ci import junit, tekton
+from evalhub_components.records.wording import judged_again
 from evalhub_components.run_directory import load
 from evalhub_components.schema.run import Publication
 
@@ -45,14 +47,19 @@ def rendered(path: Path, publication: Publication | None = None) -> bytes:
     return junit.render(run, run.judge(), publication)
 
 
+def suites_of(content: bytes) -> tuple[junitparser.TestSuite, junitparser.TestSuite]:
+    """Return the suite of the benchmarks and that of the gate."""
+    benchmarks, gate = junitparser.JUnitXml.fromstring(content)
+    return benchmarks, gate
+
+
 def suite_of(path: Path, publication: Publication | None = None) -> junitparser.TestSuite:
-    (suite,) = junitparser.JUnitXml.fromstring(rendered(path, publication))
-    return suite
+    return suites_of(rendered(path, publication))[0]
 
 
-def results(suite: junitparser.TestSuite) -> dict[str, tuple[str, str | None, str | None]]:
+def results(*suites: junitparser.TestSuite) -> dict[str, tuple[str, str | None, str | None]]:
     found = {}
-    for case in suite:
+    for case in (case for suite in suites for case in suite):
         result = [item for item in case.result if isinstance(item, junitparser.junitparser.Result)]
         kind = type(result[0]).__name__.lower() if result else "passed"
         found[case.name] = (kind, result[0].type if result else None, result[0].message if result else None)
@@ -66,8 +73,8 @@ def test_each_benchmark_and_the_gate_is_a_case(tmp_path: Path, write_run: WriteR
         tasks={3: {"weight": 0}, 4: {"weight": 0}},
         results={1: acc(0.4), 2: {"status": "failed", "reason": "out of memory"}, 3: acc(0.1), 4: None},
     )
-    suite = suite_of(path)
-    found = results(suite)
+    suite, gate = suites_of(rendered(path))
+    found = results(suite, gate)
     assert list(found) == ["arc", "gsm8k", "mmlu", "toxicity", "gone", "gate"]
     assert {name: what[:2] for name, what in found.items()} == {
         "arc": ("passed", None),
@@ -80,7 +87,43 @@ def test_each_benchmark_and_the_gate_is_a_case(tmp_path: Path, write_run: WriteR
     assert "0.4 < 0.5" in str(found["gsm8k"][2])
     assert "out of memory" in str(found["mmlu"][2])
     assert "out of memory" in str(found["gate"][2])
-    assert (suite.name, {case.classname for case in suite}) == ("quick", {"lm_evaluation_harness", "quick"})
+    assert (suite.name, {case.classname for case in suite}) == ("quick", {"lm_evaluation_harness"})
+    assert (gate.name, [case.classname for case in gate]) == ("quick gate", ["quick"])
+
+
+def test_whoever_counts_failed_benchmarks_does_not_count_the_gate(tmp_path: Path, write_run: WriteRun) -> None:
+    path = write_run(tmp_path / "run", benchmarks="abcdef", results={n: acc(0.1) for n in range(6)})
+    suite, gate = suites_of(rendered(path))
+    assert (suite.tests, suite.failures) == (6, 6)
+    assert (gate.tests, gate.failures) == (1, 1)
+
+
+def test_a_run_that_passed_has_no_failures(tmp_path: Path, write_run: WriteRun) -> None:
+    path = write_run(tmp_path / "run", results={0: acc(0.4)})
+    suite, gate = suites_of(rendered(path))
+    found = results(suite, gate)
+    assert found["arc"][:2] == ("skipped", "below threshold")
+    assert "0.4 < 0.5" in str(found["arc"][2])
+    assert found["gate"][0] == "passed"
+    assert (suite.failures, suite.errors, suite.skipped) == (0, 0, 1)
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        {"results": {0: acc(0.4)}},
+        {"results": {0: acc(0.1), 1: acc(0.1)}},
+        {"tasks": {0: {"weight": 0}}, "results": {0: acc(0.4), 1: acc(0.1)}},
+        {"results": {0: {"status": "failed", "reason": "x"}}},
+    ],
+    ids=["pass", "fail", "advisory and fail", "error"],
+)
+def test_tekton_counts_the_same(tmp_path: Path, write_run: WriteRun, write: dict[str, Any]) -> None:
+    run = load(write_run(tmp_path / "run", **write))
+    suites = suites_of(rendered(run.path))
+    counted = json.loads(tekton.render(run, run.judge())["TEST_OUTPUT"])
+    assert sum(suite.failures + suite.errors for suite in suites) == counted["failures"]
+    assert sum(suite.skipped for suite in suites) == counted["warnings"]
 
 
 def test_counts_add_up_and_only_known_names_are_used(tmp_path: Path, write_run: WriteRun) -> None:
@@ -95,13 +138,17 @@ def test_counts_add_up_and_only_known_names_are_used(tmp_path: Path, write_run: 
         attributes, children = ALLOWED[element.tag]
         assert set(element.attrib) <= attributes, element.tag
         assert {child.tag for child in element} <= children, element.tag
-    (suite,) = root
-    cases = suite.findall("testcase")
-    assert int(suite.attrib["tests"]) == int(root.attrib["tests"]) == len(cases) == 5
-    for key, tag in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped")):
-        assert int(suite.attrib[key]) == sum(case.find(tag) is not None for case in cases)
-    assert (suite.attrib["failures"], suite.attrib["errors"], suite.attrib["skipped"]) == ("1", "2", "1")
-    assert float(suite.attrib["time"]) == sum(float(case.attrib["time"]) for case in cases)
+    for suite in root:
+        cases = suite.findall("testcase")
+        assert int(suite.attrib["tests"]) == len(cases)
+        for key, tag in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped")):
+            assert int(suite.attrib[key]) == sum(case.find(tag) is not None for case in cases)
+        assert float(suite.attrib["time"]) == sum(float(case.attrib["time"]) for case in cases)
+    benchmarks, gate = root
+    assert [benchmarks.attrib[key] for key in ("tests", "failures", "errors", "skipped")] == ["4", "1", "1", "1"]
+    assert [gate.attrib[key] for key in ("tests", "failures", "errors", "skipped")] == ["1", "0", "1", "0"]
+    assert [root.attrib[key] for key in ("tests", "failures", "errors")] == ["5", "1", "2"]
+    assert root.attrib["time"] == benchmarks.attrib["time"]
 
 
 @pytest.mark.parametrize(
@@ -122,8 +169,8 @@ def test_a_run_that_did_not_pass_is_never_green(
     verdict = run.judge()
     if mode == "assured":
         verdict = verdict.model_copy(update={"verdict": "inconclusive", "reasons": ["undecided"]})
-    (suite,) = junitparser.JUnitXml.fromstring(junit.render(run, verdict))
-    assert results(suite)["gate"][:2] == expected
+    _, gate = suites_of(junit.render(run, verdict))
+    assert results(gate)["gate"][:2] == expected
 
 
 def test_a_benchmark_takes_the_time_of_its_task(tmp_path: Path, write_run: WriteRun) -> None:
@@ -136,7 +183,7 @@ def test_a_benchmark_takes_the_time_of_its_task(tmp_path: Path, write_run: Write
         },
     )
     suite = suite_of(path)
-    assert [case.time for case in suite] == [3662, 0, 0, 0]
+    assert [case.time for case in suite] == [3662, 0, 0]
     assert suite.time == 3662
     assert suite.timestamp == "2026-01-02T03:00:00"
 
@@ -148,8 +195,8 @@ def test_a_benchmark_listed_twice_is_two_cases(tmp_path: Path, write_run: WriteR
         tasks={3: {"provider_id": "quick"}},
     )
     names = [(case.classname, case.name) for case in suite_of(path)]
-    assert len(set(names)) == 5
-    assert [name for _, name in names] == ["arc", "arc (1)", "arc (1) (2)", "gate (3)", "gate"]
+    assert len(set(names)) == 4
+    assert [name for _, name in names] == ["arc", "arc (1)", "arc (1) (2)", "gate"]
 
 
 def test_properties_say_what_was_judged(tmp_path: Path, write_run: WriteRun) -> None:
@@ -165,6 +212,46 @@ def test_properties_say_what_was_judged(tmp_path: Path, write_run: WriteRun) -> 
     publication = Publication(evidence_digest="sha256:" + "e" * 64, evidence_reference="localhost:1/r:t@sha256:e")
     published = {item.name: item.value for item in suite_of(path, publication).properties()}
     assert published["evidence_digest"] == "sha256:" + "e" * 64
+    assert published["criteria"] == "own"
+
+
+def test_a_verdict_under_other_criteria_says_so(tmp_path: Path, write_run: WriteRun) -> None:
+    suite, gate = suites_of(rendered(write_run(tmp_path / "run"), judged_again("fail")))
+    properties = {item.name: item.value for item in suite.properties()}
+    said = "judged again under other criteria; the run's own verdict is fail"
+    assert (properties["criteria"], properties["warnings"]) == ("other", said)
+    assert [case.system_out for case in gate] == [said]
+
+
+def test_what_is_said_of_a_benchmark_is_said_once(tmp_path: Path, write_run: WriteRun) -> None:
+    path = write_run(tmp_path / "run", results={0: acc(0.1), 1: {"status": "failed", "reason": "it crashed"}})
+    text = rendered(path).decode()
+    assert text.count("benchmarks/000-arc/") == text.count("benchmarks/001-gsm8k/") == 1
+
+
+def test_printed_it_is_no_command(tmp_path: Path, write_run: WriteRun) -> None:
+    path = write_run(
+        tmp_path / "run", results={0: {"status": "failed", "reason": "##vso[task.setvariable variable=a]b"}}
+    )
+    log = path / "benchmarks" / load(path).plan.tasks[0].slug / "log.txt"
+    log.write_text("one\n::error::owned\n##[error]owned\n ##vso[task.complete]owned\n")
+    text = rendered(path).decode()
+    assert text.count("owned") == 3
+    assert not [line for line in text.splitlines() if line.strip().startswith("::")]
+    assert "##[" not in text
+    assert "##vso[" not in text
+    ElementTree.fromstring(text.encode())
+
+
+def test_a_run_without_a_verdict_is_a_gate_with_an_error() -> None:
+    content = junit.render_error(f"http://localhost:1/v1: refused\n::error::{HOSTILE}")
+    (suite,) = junitparser.JUnitXml.fromstring(content)
+    assert (suite.tests, suite.errors) == (1, 1)
+    kind, _, message = results(suite)["gate"]
+    assert kind == "error"
+    assert str(message).startswith("No verdict: http://localhost:1/v1: refused ")
+    assert b"\n::" not in content
+    assert b"<!" not in content
 
 
 def test_the_end_of_the_log_explains_a_missing_score(tmp_path: Path, write_run: WriteRun) -> None:
@@ -196,6 +283,7 @@ def test_hostile_text_stays_text(tmp_path: Path, write_run: WriteRun) -> None:
     )
     run = load(path)
     verdict = run.judge()
+    assert verdict.verdict == "error"
     tests = [test.model_copy(update={"benchmark_id": HOSTILE, "metric": HOSTILE}) for test in verdict.benchmarks]
     content = junit.render(run, verdict.model_copy(update={"benchmarks": tests, "collection_id": HOSTILE}))
     assert b"<!" not in content

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import html
 import re
 import shutil
@@ -8,8 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from evalhub_components.records import report
+from evalhub_components.records import report, wording
+from evalhub_components.records.markdown import prose
+from evalhub_components.records.next_steps import next_steps
 from evalhub_components.run_directory import load
+from evalhub_components.schema.plan import ResolvedScore, ResolvedThreshold
 from evalhub_components.schema.run import Publication
 
 HOSTILE = (
@@ -31,6 +35,13 @@ def test_the_verdict_is_the_first_sentence(tmp_path: Path, write_run: Callable[.
     assert lines[2].startswith("**Failed**: `tiny` on collection `quick` version 1.2: score 0.35 < 0.6")
 
 
+def test_other_criteria_than_the_runs_own_are_said_right_below_the_verdict(
+    tmp_path: Path, write_run: Callable[..., Path]
+) -> None:
+    lines = rendered(write_run(tmp_path / "run"), wording.judged_again("fail")).splitlines()
+    assert lines[4] == "**Judged again under other criteria; the run's own verdict is fail.**"
+
+
 def test_every_benchmark_has_a_line_with_its_reason(tmp_path: Path, write_run: Callable[..., Path]) -> None:
     path = write_run(
         tmp_path / "run",
@@ -40,13 +51,83 @@ def test_every_benchmark_has_a_line_with_its_reason(tmp_path: Path, write_run: C
     )
     rows = [line for line in rendered(path).splitlines() if re.match(r"\| \d", line)]
     assert [row.split(" | ")[1:3] for row in rows] == [
-        ["`arc`", "pass"],
-        ["`gsm8k`", "**fail**, required"],
         ["`mmlu`", "**error**"],
+        ["`gsm8k`", "**fail**, required"],
+        ["`arc`", "pass"],
         ["`toxicity`", "pass, advisory"],
     ]
     assert "0.4 < 0.5" in rows[1]
-    assert "out of memory" in rows[2]
+    assert "out of memory" in rows[0]
+
+
+def test_a_score_comes_with_its_bounds_and_its_direction(tmp_path: Path, write_run: Callable[..., Path]) -> None:
+    score = ResolvedScore(metric="acc", lower_is_better=True, range=(0, 10))
+    task = {"primary_score": score, "threshold": ResolvedThreshold(value=5, source="benchmark")}
+    path = write_run(
+        tmp_path / "run",
+        benchmarks=["latency", "arc"],
+        tasks={0: task},
+        results={
+            0: {"metrics": {"acc": {"value": 2.5, "stderr": 0.5}}},
+            1: {"metrics": {"acc": {"value": 0.9}}, "num_evaluated": None},
+        },
+    )
+    for samples in path.glob("benchmarks/*/samples.jsonl"):
+        samples.unlink()
+    first, second = [line for line in rendered(path).splitlines() if re.match(r"\| \d", line)]
+    assert "| 2.5 `acc`, lower is better | 1.678 to 3.322 | 5 |" in first
+    assert "| 0.9 `acc` | - | 0.5 |" in second
+    assert "| score | 95% bounds | threshold |" in rendered(path)
+
+
+def test_bounds_go_by_one_name_and_a_probability_is_never_certain(
+    tmp_path: Path, write_run: Callable[..., Path]
+) -> None:
+    results = {n: {"metrics": {"acc": {"value": 0.65, "stderr": 0.1}}} for n in range(3)}
+    run = load(write_run(tmp_path / "run", results=results))
+    header = run.plan.header.model_copy(update={"gate_mode": "assured"})
+    run = dataclasses.replace(run, plan=run.plan.model_copy(update={"header": header}))
+    text = report.render(run, run.judge())
+    bounds = re.findall(r"one-sided 95% bounds (\S+) and (\S+?)[ ,]", text)
+    assert len(bounds) == 2
+    assert bounds[0] == bounds[1]
+    assert "interval" not in text
+    assert "confidence" not in text
+    assert wording.probability(1e-9) == "below 0.001"
+    assert wording.probability(1 - 1e-9) == "above 0.999"
+    assert wording.probability(0.25) == "0.250"
+
+
+def test_benchmarks_that_share_a_cause_share_a_reason(tmp_path: Path, write_run: Callable[..., Path]) -> None:
+    failed = {"status": "failed", "reason": "HTTP 503 of tasks/001-b/x", "metrics": {}}
+    path = write_run(tmp_path / "run", benchmarks=list("abcde"), results=dict.fromkeys(range(4), failed))
+    run = load(path)
+    assert wording.reasons(run.judge()) == [
+        "a, b, c and 1 more have no score: failed: HTTP 503 of tasks/001-b/x",
+        run.judge().reasons[-1],
+    ]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "www.evil.example",
+        "WWW.evil.example",
+        "see (www.evil.example)",
+        "a@evil.example",
+        "https://evil.example",
+        "mailto:a@evil.example",
+        "`www.evil.example`",
+        "`a@evil.example",
+        "|www.evil.example|",
+        "@everybody",
+    ],
+)
+def test_no_text_becomes_a_link(text: str) -> None:
+    found = prose(text, 100)
+    outside_code = re.sub(r"`[^`]*`", "", found)
+    assert not re.search(r"(?i)www\.|@|://|`|(?<!\\)\|", outside_code)
+    assert found.count("`") == 2
 
 
 def test_model_plan_and_environment_are_named(tmp_path: Path, write_run: Callable[..., Path]) -> None:
@@ -127,9 +208,23 @@ def test_two_hundred_benchmarks_fit_and_the_bad_ones_are_shown(tmp_path: Path, w
     text = rendered(path)
     assert len(text) <= report.LIMIT
     rows = [line for line in text.splitlines() if re.match(r"\| \d", line)]
-    assert {150, 199} < {int(row.split(" | ")[0].strip("| ")) for row in rows}
+    assert [int(row.split(" | ")[0].strip("| ")) for row in rows][:3] == [150, 199, 0]
     assert f"{200 - len(rows)} more are in verdict.json: {200 - len(rows)} pass." in text
     assert "## Where to look" in text
+
+
+def test_a_table_of_any_length_leaves_the_advice_whole(tmp_path: Path, write_run: Callable[..., Path]) -> None:
+    names = [f"benchmark-with-a-rather-long-name-{number}" for number in range(200)]
+    results = {n: {"metrics": {"acc": {"value": 0.1}}} for n in range(200)}
+    tasks = {n: {"required": n == 198, "weight": float(n % 2 == 0)} for n in range(200)}
+    run = load(write_run(tmp_path / "run", benchmarks=names, tasks=tasks, results=results))
+    text = report.render(run, run.judge(), Publication())
+    for step in next_steps(run, run.judge(), local=True, publication=Publication()):
+        assert f"1. {step.text}" in text
+    rows = [line for line in text.splitlines() if re.match(r"\| \d", line)]
+    assert rows[0].startswith("| 198 ")
+    assert all("**fail**" in row and "advisory" not in row for row in rows)
+    assert len(rows) > 5
 
 
 @pytest.mark.parametrize("count", [1, 200])
@@ -155,7 +250,7 @@ def test_hostile_text_stays_text(tmp_path: Path, write_run: Callable[..., Path],
     assert not re.search(r"<[a-zA-Z/!?]", outside_code)
     assert not re.search(r"(?<![\\\w])[\[*_]\(?[a-z]", outside_code.replace("**", ""))
     rows = [line for line in text.splitlines() if re.match(r"\| \d", line)]
-    assert all(len(re.findall(r"(?<!\\)\|", row)) == 9 for row in rows)
+    assert all(len(re.findall(r"(?<!\\)\|", row)) == 10 for row in rows)
     headings = [line for line in text.splitlines() if line.startswith("#")]
     assert [heading.split()[0] for heading in headings] == ["#", "##", "##", "##"]
     assert "<script>alert(1)</script>" in html.unescape(text)

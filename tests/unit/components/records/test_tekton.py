@@ -8,6 +8,7 @@ from typing import Any
 import jsonschema
 import pytest
 
+from evalhub_components.records import wording
 from evalhub_components.records.ci import tekton
 from evalhub_components.run_directory import load
 from evalhub_components.schema.run import Publication
@@ -76,6 +77,28 @@ def test_an_inconclusive_gate_is_no_warning_that_passes(tmp_path: Path, write_ru
     results = tekton.render(run, verdict)
     assert json.loads(results["TEST_OUTPUT"])["result"] == "FAILURE"
     assert results["VERDICT"] == "inconclusive"
+
+
+def test_a_verdict_under_other_criteria_says_so_first(tmp_path: Path, write_run: WriteRun) -> None:
+    run = load(write_run(tmp_path / "run"))
+    found = json.loads(tekton.render(run, run.judge(), wording.judged_again("fail"))["TEST_OUTPUT"])
+    said = "judged again under other criteria; the run's own verdict is fail. Passed: tiny"
+    assert found["note"].startswith(said)
+
+
+def test_a_run_without_a_verdict_is_an_error(tmp_path: Path) -> None:
+    results = tekton.render_error("http://localhost:1/v1: refused\n" + "<😀>##[error]x" * 500)
+    assert tuple(results) == tekton.NAMES
+    assert tekton.size(results) <= tekton.LIMIT
+    found = json.loads(results["TEST_OUTPUT"])
+    jsonschema.validate(found, SCHEMA)
+    assert (found["result"], found["successes"], found["failures"]) == ("ERROR", 0, 1)
+    assert found["note"].startswith("No verdict: http://localhost:1/v1: refused")
+    assert "##[" not in results["TEST_OUTPUT"]
+    assert {name: value for name, value in results.items() if value} == {
+        "VERDICT": "error",
+        "TEST_OUTPUT": results["TEST_OUTPUT"],
+    }
 
 
 def test_results_are_bare_values(tmp_path: Path, write_run: WriteRun) -> None:

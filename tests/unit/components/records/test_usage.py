@@ -86,6 +86,20 @@ def test_the_run_sums_what_its_benchmarks_reported(tmp_path: Path, write_run: Ca
     )
 
 
+def test_benchmarks_that_ran_in_one_process_at_once_share_its_time(
+    tmp_path: Path, write_run: Callable[..., Path]
+) -> None:
+    began = "2026-01-02T03:00:00.250Z"
+    results = {n: {"started_at": began, "completed_at": f"2026-01-02T03:00:0{n + 1}.250Z"} for n in range(3)}
+    results[3] = {"started_at": "2026-01-02T03:00:04Z", "completed_at": "2026-01-02T03:00:05Z"}
+    run = load(write_run(tmp_path / "run", benchmarks=tuple("abcd"), results=results))
+    each = [usage.in_run(run, index) for index in range(4)]
+    assert usage.facts(each[0]) == [("wall time", "3 s together with 2 others")]
+    assert usage.facts(each[3]) == [("wall time", "1 s")]
+    assert [found.share_seconds for found in each] == [1, 1, 1, 1]
+    assert usage.in_run(run, 3) == usage.of(run.outcomes[3].results)
+
+
 @pytest.mark.parametrize(
     ("seconds", "words"),
     [
