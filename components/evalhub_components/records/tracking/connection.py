@@ -110,6 +110,8 @@ def _client(uri: str) -> MlflowClient:
 
     if sqlite.names(uri):
         sqlite.initialise(sqlite.database(uri))
+        # writers wait for each other; the driver's own five seconds are too few on a busy machine
+        uri += "" if "?" in uri else "?timeout=120"
     _ask_once_for_databricks()
     return MlflowClient(tracking_uri=uri, registry_uri=uri)
 
