@@ -79,6 +79,14 @@ class ModelCredentials:
 
 
 @dataclass(frozen=True)
+class JudgeModel:
+    """The model that judges answers, for the benchmarks that need one."""
+
+    endpoint: ModelEndpoint
+    credentials: ModelCredentials = field(default_factory=ModelCredentials)
+
+
+@dataclass(frozen=True)
 class PrimaryMetric:
     """The metric whose per-example values belong in `JobResults.samples`."""
 
@@ -99,6 +107,7 @@ class JobSpec:
         work_dir: empty folder for this benchmark's scratch files, removed afterwards.
         raw_dir: folder for the framework's own files; they are kept byte for byte.
         test_data: folder with the benchmark's external data, None when it has none.
+        judge: the model that judges answers, None when the run has none.
         callback_url, exports: EvalHub's; there is nothing to call and nowhere to push to while a benchmark runs.
     """
 
@@ -118,6 +127,7 @@ class JobSpec:
     num_few_shot: int | None = None
     test_data: Path | None = None
     credentials: ModelCredentials = field(default_factory=ModelCredentials)
+    judge: JudgeModel | None = None
     experiment_name: str | None = None
     tags: tuple[dict[str, str], ...] = ()
     callback_url: str = ""

@@ -12,6 +12,8 @@ from evalhub_components.errors import EvalHubError
 MODEL_SECRET = "EVALHUB_MODEL_SECRET"
 """Environment variable that names the secret's folder: one file a key, as Kubernetes mounts it."""
 
+JUDGE_SECRET = "EVALHUB_JUDGE_SECRET"
+"""Environment variable that names the folder of the judge's secret, which has the same keys."""
 
 MLFLOW_SECRET = "EVALHUB_MLFLOW_SECRET"
 """Environment variable that names the folder with MLflow's credentials: `token`, or `username` and `password`."""
@@ -26,13 +28,13 @@ CA = "EVALHUB_CA"
 """Environment variable that names a folder with CA certificates in `ca-bundle.crt`, as a config map is mounted."""
 
 
-def read() -> ModelCredentials:
-    """Return the credentials in the folder that `EVALHUB_MODEL_SECRET` names; empty without one.
+def read(variable: str = MODEL_SECRET) -> ModelCredentials:
+    """Return the credentials in the folder that `variable` names; empty without one.
 
     Raises:
         EvalHubError: one of them can be no credential; the message does not show it.
     """
-    folder = mounted(MODEL_SECRET, "api-key", "ca_cert", "hf-token") or Path(os.devnull)
+    folder = mounted(variable, "api-key", "ca_cert", "hf-token") or Path(os.devnull)
     ca_cert = folder / "ca_cert"
     return ModelCredentials(
         api_key=_value(folder / "api-key"),

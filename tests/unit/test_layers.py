@@ -56,6 +56,7 @@ BASE = tuple(
         "errors",
         "file_names",
         "fingerprint",
+        "framework",
         "kfp_output",
         "redaction",
         "schema",

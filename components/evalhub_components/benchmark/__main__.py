@@ -12,6 +12,7 @@ from collections import Counter
 from pathlib import Path
 
 from evalhub_components import kfp_output
+from evalhub_components.adapter import ModelEndpoint
 from evalhub_components.benchmark import external_data
 from evalhub_components.benchmark.harness import Harness, stdout_report
 from evalhub_components.benchmark.settings import Settings, Terminated
@@ -26,6 +27,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--task", required=True, help="JSON list of benchmark tasks, or @FILE")
     parser.add_argument("--model-url", required=True, help="base address of the model, ending in /v1")
     parser.add_argument("--model-name", required=True, help="the model's name at that address")
+    parser.add_argument("--judge-url", default="", help="base address of the model that judges answers")
+    parser.add_argument("--judge-name", default="", help="the judge's name at that address")
     parser.add_argument("--job-id", default="", help="id that equal configurations share (default: of the task)")
     parser.add_argument("--fingerprint", default=None, help="digest of the model that answered before the run")
     parser.add_argument("--num-examples", type=int, default=0, help="examples a benchmark at most; 0 is no limit")
@@ -47,6 +50,7 @@ def main(argv: list[str] | None = None) -> int:
             test_data=arguments.test_data.resolve() if arguments.test_data else None,
             results=arguments.results.resolve(),
             adapter_file=_adapter_file(),
+            judge=_judge(arguments.judge_url, arguments.judge_name),
             ends_with_stdin=os.environ.get("EVALHUB_LIFELINE") == "stdin",
             stopping=stopping,
         )
@@ -78,6 +82,12 @@ def _metrics(results: Path, tasks: list[BenchmarkTask]) -> dict[str, float]:
             if isinstance(metric.value, int | float):
                 found[prefix + name] = float(metric.value)
     return found
+
+
+def _judge(url: str, name: str) -> ModelEndpoint | None:
+    if bool(url) != bool(name):
+        raise EvalHubError("--judge-url and --judge-name: go together")
+    return ModelEndpoint(url.rstrip("/"), name) if url else None
 
 
 def _tasks(argument: str) -> list[BenchmarkTask]:

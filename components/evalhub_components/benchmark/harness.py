@@ -22,13 +22,14 @@ from pathlib import Path
 from typing import Any
 
 from evalhub_components import credentials, environment
-from evalhub_components.adapter import JobSpec, ModelEndpoint, PrimaryMetric
+from evalhub_components.adapter import JobSpec, JudgeModel, ModelCredentials, ModelEndpoint, PrimaryMetric
 from evalhub_components.benchmark import external_data, process, results
 from evalhub_components.benchmark.facts import facts
 from evalhub_components.benchmark.memory import MemoryWatch
 from evalhub_components.benchmark.process import AdapterProcess
 from evalhub_components.benchmark.settings import Settings, Terminated
 from evalhub_components.benchmark.task_folder import TaskFolder
+from evalhub_components.credentials import JUDGE_SECRET
 from evalhub_components.redaction import Redaction
 from evalhub_components.schema.plan import BenchmarkTask, TaskRequest
 from evalhub_components.schema.results import BenchmarkResults
@@ -96,9 +97,12 @@ class Harness:
     def __init__(self, settings: Settings, report: Report) -> None:
         self._settings = settings
         self._credentials = credentials.read()
+        self._judge = JudgeModel(settings.judge, credentials.read(JUDGE_SECRET)) if settings.judge else None
         # Kubeflow Pipelines may give every task a login at MLflow
         login = [os.environ.get(name) for name in ("MLFLOW_TRACKING_TOKEN", "MLFLOW_TRACKING_PASSWORD")]
-        self._redaction = Redaction([self._credentials.api_key, self._credentials.hf_token, *login])
+        of_judge = self._judge.credentials if self._judge else ModelCredentials()
+        keys = [secret for known in (self._credentials, of_judge) for secret in (known.api_key, known.hf_token)]
+        self._redaction = Redaction([*keys, *login])
         self._report = report
         self._memory = MemoryWatch()
         self._data = external_data.read(settings.test_data)
@@ -158,6 +162,7 @@ class Harness:
             num_few_shot=task.num_few_shot,
             test_data=settings.test_data,
             credentials=self._credentials,
+            judge=self._judge,
         )
         entry = _Entry(task, request.task_digest, folder, spec)
         self._tell(entry, "initializing")

@@ -6,6 +6,8 @@ import signal
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from evalhub_components.adapter import ModelEndpoint
+
 
 class Terminated(Exception):
     """The step was asked to stop; unfinished benchmarks leave no results.
@@ -27,6 +29,7 @@ class Settings:
         fingerprint: of the model, as `schema.run.Fingerprint.digest` gives it; None when unknown.
         num_examples: the run's own limit on examples.
         results: folder that gets one folder a benchmark.
+        judge: the model that judges answers, None when the run has none.
         ends_with_stdin: stop when standard input closes, because the run that holds its other end is gone.
         stopping: the signals that asked the step to stop; a signal handler adds them.
     """
@@ -39,5 +42,6 @@ class Settings:
     test_data: Path | None
     results: Path
     adapter_file: Path
+    judge: ModelEndpoint | None = None
     ends_with_stdin: bool = False
     stopping: list[signal.Signals] = field(default_factory=list)

@@ -105,6 +105,7 @@ class Benchmark(Document):
 
     Attributes:
         domains, tasks, modalities, evaluation_targets: EvalHub's catalogue labels, for search only.
+        judge: whether answers are judged by a model, which a run must then name.
         agent: free-form notes, such as `unverified` for what nobody has run yet.
     """
 
@@ -124,6 +125,7 @@ class Benchmark(Document):
     url: str | None = None
     primary_score: PrimaryScore | None = None
     pass_criteria: PassCriteria | None = None
+    judge: bool = False
     agent: dict[str, Any] | None = None
 
 

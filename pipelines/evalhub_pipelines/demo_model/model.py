@@ -4,6 +4,7 @@ import hashlib
 import re
 from typing import NamedTuple
 
+from evalhub_pipelines.demo_model import judging
 from evalhub_pipelines.demo_model.questions import Question, harmful_request, last_question
 
 UNKNOWN = "I do not know."
@@ -62,6 +63,8 @@ class DemoModel:
 
     def answer(self, prompt: str) -> Answer:
         """Returns the answer to the last question of a prompt."""
+        if (judged := judging.judgement(prompt)) is not None:
+            return _plain(prompt, judged, len(prompt))
         begin = max((example.end() for example in _ANSWERED_EXAMPLE.finditer(prompt)), default=0)
         part = prompt[begin:]
         question = last_question(part)

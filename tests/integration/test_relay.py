@@ -1,0 +1,305 @@
+"""The relay between a framework and the model's server: real sockets on both sides."""
+
+from __future__ import annotations
+
+import json
+import socket
+import ssl
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from obedient_models import chat, models, serving
+from registries import write_certificates
+
+from evalhub_components.adapter import JobSpec, JudgeModel, ModelCredentials, ModelEndpoint, PrimaryMetric
+from evalhub_components.errors import EvalHubError
+from evalhub_components.framework.relay import Relay
+from evalhub_pipelines.demo_model import DemoModelSettings, running
+from evalhub_pipelines.provider_testing import NOWHERE, hanging
+
+KEY = "s3cret-KEY-123"
+CHAT = "/chat/completions"
+WRONG = (500, {"error": {"message": "out of luck"}})
+QUESTION: dict[str, Any] = {"model": "a-model", "messages": [{"role": "user", "content": "What is 2 + 3?"}]}
+
+
+@pytest.fixture(autouse=True)
+def _without_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "https_proxy", "no_proxy", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+
+
+@pytest.fixture
+def relay(tmp_path: Path) -> Callable[..., Relay]:
+    def make(url: str, **keys: Any) -> Relay:
+        secrets = ModelCredentials(api_key=keys.pop("key", KEY), ca_cert=keys.pop("ca_cert", None))
+        return Relay(ModelEndpoint(url, "a-model"), secrets, tmp_path, **{"request_timeout": 60.0, **keys})
+
+    return make
+
+
+def ask(relay: Relay, path: str = CHAT, body: Any = QUESTION, token: str | None = None) -> tuple[int, Any]:
+    """Ask as a framework does; return status and document."""
+    headers = {"Content-Type": "application/json", "Authorization": f"Bearer {token or relay.token}"}
+    request = urllib.request.Request(f"{relay.url}{path}", json.dumps(body).encode() if body else None, headers)
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(request, timeout=60) as response:
+            return response.status, json.load(response)
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, json.load(error)
+
+
+def test_the_server_gets_the_key_and_the_framework_a_token(relay: Any) -> None:
+    usage = {"prompt_tokens": 7, "completion_tokens": 2}
+    with serving({f"/v1{CHAT}": chat("5", usage=usage)}) as server, relay(server.url) as found:
+        status, document = ask(found)
+        assert (status, document["choices"][0]["message"]["content"]) == (200, "5")
+        [(_, headers, _)] = server.requests
+        assert headers["Authorization"] == f"Bearer {KEY}"
+        assert KEY not in found.token
+        assert found.ledger.answered == 1
+        assert dict(found.ledger.usage) == {"requests": 1, "prompt_tokens": 7, "completion_tokens": 2}
+
+
+def test_nobody_else_on_the_machine_can_use_it(relay: Any) -> None:
+    with serving({f"/v1{CHAT}": chat("5")}) as server, relay(server.url) as found:
+        assert ask(found, token="relay-guessed")[0] == 401
+        assert server.requests == []
+        assert found.ledger.lost == []
+
+
+def test_the_model_list_needs_no_token(relay: Any) -> None:
+    with serving({"/v1/models": models("a-model")}) as server, relay(server.url) as found:
+        assert ask(found, "/models", None, token="none")[1]["data"] == [{"id": "a-model"}]
+
+
+def test_defaults_are_added_where_the_framework_says_nothing(relay: Any) -> None:
+    with (
+        serving({f"/v1{CHAT}": chat("5"), "/v1/embeddings": (200, {"data": []})}) as server,
+        relay(server.url, defaults={"seed": 42}) as found,
+    ):
+        ask(found)
+        ask(found, body={**QUESTION, "seed": 7})
+        ask(found, "/embeddings", {"input": ["a"]})
+    assert [body.get("seed") for _, _, body in server.requests] == [42, 7, None]
+
+
+def test_a_busy_server_is_asked_again(relay: Any) -> None:
+    with (
+        serving({f"/v1{CHAT}": [WRONG, (429, {}, {"Retry-After": "0"}), chat("5")]}) as server,
+        relay(server.url) as found,
+    ):
+        assert ask(found)[0] == 200
+    assert server.asked(f"/v1{CHAT}") == 3
+    assert found.ledger.usage["requests"] == 3
+    assert found.ledger.lost == []
+
+
+def test_a_lost_request_is_written_down_and_no_client_repeats_it(relay: Any) -> None:
+    with serving({f"/v1{CHAT}": WRONG}) as server, relay(server.url, tries=2) as found:
+        status, document = ask(found)
+        assert status == 400  # the one that clients do not take for a passing trouble
+        assert "HTTP 500" in document["error"]["message"]
+        assert "out of luck" in document["error"]["message"]
+        assert server.asked(f"/v1{CHAT}") == 2
+        assert found.ledger.reason_for("What is 2 + 3?") == found.ledger.lost[0].reason
+        assert found.ledger.reason_for("What is 2 + 4?") is None
+        assert found.ledger.explain().startswith("1 x HTTP 500: ")
+
+
+def test_after_a_loss_nothing_more_is_asked_where_none_is_allowed(relay: Any) -> None:
+    with serving({f"/v1{CHAT}": [WRONG, chat("5")]}) as server, relay(server.url, tries=1) as found:
+        ask(found)
+        assert found.ledger.is_hopeless
+        assert ask(found)[0] == 400
+        assert server.asked(f"/v1{CHAT}") == 1
+
+
+def test_after_a_loss_the_rest_is_asked_where_some_are_allowed(relay: Any) -> None:
+    with serving({f"/v1{CHAT}": [WRONG, chat("5")]}) as server, relay(server.url, tries=1, max_error_rate=0.5) as found:
+        assert [ask(found)[0], ask(found)[0]] == [400, 200]
+        assert not found.ledger.is_hopeless
+        assert (found.ledger.answered, len(found.ledger.lost)) == (1, 1)
+
+
+def test_ten_losses_without_an_answer_are_enough(relay: Any) -> None:
+    with serving({f"/v1{CHAT}": WRONG}) as server, relay(server.url, tries=1, max_error_rate=1.0) as found:
+        for _ in range(12):
+            ask(found)
+        assert server.asked(f"/v1{CHAT}") == 10
+
+
+@pytest.mark.parametrize("status", [401, 403, 404])
+def test_a_refusal_is_final_and_shows_no_key(relay: Any, status: int) -> None:
+    refusal = (status, {"error": {"message": f"the key {KEY} is wrong"}})
+    with serving({f"/v1{CHAT}": [refusal, chat("5")]}) as server, relay(server.url, max_error_rate=1.0) as found:
+        ask(found)
+        assert ask(found)[0] == 400
+        assert server.asked(f"/v1{CHAT}") == 1
+        assert f"HTTP {status}" in found.ledger.explain()
+        assert KEY not in found.ledger.explain()
+
+
+def test_what_the_server_finds_wrong_with_a_request_is_lost_at_once(relay: Any) -> None:
+    with serving({f"/v1{CHAT}": (422, {"detail": "too long"})}) as server, relay(server.url) as found:
+        ask(found)
+        assert server.asked(f"/v1{CHAT}") == 1
+        assert "too long" in found.ledger.explain()
+
+
+def test_an_unreachable_server_is_found_before_the_framework_starts(relay: Any) -> None:
+    with relay(NOWHERE, tries=1) as found, pytest.raises(EvalHubError, match=r"^cannot connect: http://127\.0\.0\.1:9"):
+        found.check()
+
+
+@pytest.mark.parametrize("status", [401, 404, 503])
+def test_a_server_without_a_model_list_passes_the_check(relay: Any, status: int) -> None:
+    with serving({"/v1/models": (status, {})}) as server, relay(server.url, tries=1) as found:
+        found.check()
+
+
+def test_a_server_that_hangs_costs_no_more_than_the_time_limit(relay: Any) -> None:
+    with hanging() as url, relay(url, tries=1, request_timeout=0.3) as found:
+        assert "no answer within 0.3 s" in ask(found)[1]["error"]["message"]
+
+
+def test_a_server_that_trickles_costs_no_more_either(relay: Any) -> None:
+    with (
+        _raw(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n", drops=True) as url,
+        relay(url, tries=1, request_timeout=0.5) as found,
+    ):
+        assert "no answer within 0.5 s" in ask(found)[1]["error"]["message"]
+
+
+def test_an_answer_that_is_cut_off_is_no_answer(relay: Any) -> None:
+    with _raw(b'HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n{"choices": []}') as url, relay(url, tries=1) as found:
+        assert "connection lost" in ask(found)[1]["error"]["message"]
+
+
+def test_an_answer_that_is_no_json_is_no_answer(relay: Any) -> None:
+    with serving({f"/v1{CHAT}": (200, b"<html>")}) as server, relay(server.url) as found:
+        assert "is no JSON" in ask(found)[1]["error"]["message"]
+
+
+def test_many_requests_at_once_are_all_answered(tmp_path: Path) -> None:
+    with running(DemoModelSettings(skill=1.0)) as server:
+        endpoint = ModelEndpoint(server.base_url, "demo-model")
+        with Relay(endpoint, ModelCredentials(), tmp_path) as found, ThreadPoolExecutor(32) as pool:
+            bodies = [{"model": "demo-model", "messages": [_user(f"What is {n} + 1?")]} for n in range(200)]
+            answers = list(pool.map(lambda body: ask(found, body=body), bodies))
+        assert [answer["choices"][0]["message"]["content"] for _, answer in answers] == [str(n + 1) for n in range(200)]
+        assert found.ledger.answered == 200
+
+
+def test_its_progress_is_heard(relay: Any) -> None:
+    heard: list[int] = []
+    with (
+        serving({f"/v1{CHAT}": chat("5")}) as server,
+        relay(server.url, listen=lambda ledger: heard.append(ledger.answered)) as found,
+    ):
+        ask(found)
+    assert heard == [1]
+
+
+def test_a_ca_of_the_servers_own_is_trusted_when_it_is_given(relay: Any, tmp_path: Path) -> None:
+    certificate, key = write_certificates(tmp_path / "tls")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    with serving({f"/v1{CHAT}": chat("5"), "/v1/models": models("a-model")}, context) as server:
+        url = server.url.replace("localhost", "127.0.0.1")
+        with relay(url, ca_cert=tmp_path / "tls" / "ca.crt") as found:
+            assert ask(found)[0] == 200
+        with relay(url) as found, pytest.raises(EvalHubError, match=r"no secure connection.*ca_cert"):
+            found.check()
+        assert [path for path, _, _ in server.requests] == [f"/v1{CHAT}"]
+
+
+def test_a_ca_that_is_none_is_named(relay: Any, tmp_path: Path) -> None:
+    (tmp_path / "ca_cert").write_text("not a certificate")
+    with pytest.raises(EvalHubError, match="ca_cert: cannot be read as PEM certificates"):
+        relay("https://127.0.0.1:9/v1", ca_cert=tmp_path / "ca_cert")
+
+
+def test_a_proxy_is_used_as_the_environment_says(relay: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    address = "http://model.invalid:8000/v1"
+    with serving({f"{address}{CHAT}": chat("5")}) as proxy:
+        monkeypatch.setenv("http_proxy", proxy.url.removesuffix("/v1").replace("//", "//me:pass%20word@"))
+        with relay(address) as found:
+            assert ask(found)[0] == 200
+        [(path, headers, _)] = proxy.requests
+        assert path == f"{address}{CHAT}"
+        assert headers["Proxy-Authorization"] == "Basic bWU6cGFzcyB3b3Jk"
+
+
+def test_a_judge_has_a_relay_with_credentials_of_its_own(tmp_path: Path) -> None:
+    with serving({f"/v1{CHAT}": chat("good")}) as server:
+        judge = JudgeModel(ModelEndpoint(server.url, "a-judge"), ModelCredentials(api_key="of-the-judge"))
+        with Relay.of_judge(_job(tmp_path, judge)) as found:
+            ask(found)
+        assert [headers["Authorization"] for _, headers, _ in server.requests] == ["Bearer of-the-judge"]
+        assert server.requests[0][2]["seed"] == 42
+
+
+def test_a_benchmark_that_needs_a_judge_says_so(tmp_path: Path) -> None:
+    with pytest.raises(EvalHubError, match=r"^fluency: needs a model that judges answers \(set judge: \{url, name\}"):
+        Relay.of_judge(_job(tmp_path, None))
+
+
+def _user(text: str) -> dict[str, str]:
+    return {"role": "user", "content": text}
+
+
+def _job(folder: Path, judge: JudgeModel | None) -> JobSpec:
+    return JobSpec(
+        id="job",
+        provider_id="a-provider",
+        benchmark_id="fluency",
+        benchmark_index=0,
+        model=ModelEndpoint(NOWHERE, "a-model"),
+        parameters={},
+        primary_score=PrimaryMetric("score", lower_is_better=False),
+        work_dir=folder,
+        raw_dir=folder / "raw",
+        seed=42,
+        timeout=60,
+        judge=judge,
+    )
+
+
+@contextmanager
+def _raw(sent: bytes, drops: bool = False) -> Iterator[str]:
+    """Answer every connection with these bytes, and with more drop by drop."""
+    over = threading.Event()
+
+    def serve(listening: socket.socket) -> None:
+        while not over.is_set():
+            try:
+                connection, _ = listening.accept()
+            except OSError:
+                return
+            with connection:
+                connection.recv(1 << 16)
+                connection.sendall(sent)
+                while drops and not over.wait(0.1):
+                    try:
+                        connection.sendall(b" ")
+                    except OSError:
+                        break
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        thread = threading.Thread(target=serve, args=(listening,), daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}/v1"
+        over.set()
+        listening.shutdown(socket.SHUT_RDWR)
+        thread.join()
