@@ -376,6 +376,7 @@ class _Bridge:
             "fingerprint": answers,
             "num_examples": examples,
             "test_data_digest": data,
+            "judge": None,
         }
 
     def _job(self, run: _Run, examples: int | None) -> dict[str, Any]:

@@ -116,6 +116,7 @@ def run(
         num_examples=num_examples or config.num_examples,
         experiment=config.experiment,
         exports=config.exports,
+        judge=config.judge,
     )
     return Run(finished.directory, finished.verdict, finished.warnings)
 

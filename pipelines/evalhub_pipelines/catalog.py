@@ -75,16 +75,27 @@ class Catalog:
         raise InvalidDocument([Problem(f"collection {collection_id!r}", f"there is no such collection{hint}")])
 
     def provider_directory(self, provider_id: str) -> Path:
-        """Return the folder of a provider: `provider.yaml`, `adapter.py`, `requirements.txt`.
+        """Return the folder of a provider, by id or alias: `provider.yaml`, `adapter.py`, `requirements.txt`.
 
         Raises:
             InvalidDocument: there is none with this id.
         """
+        found = self._folder_of(provider_id)
+        if found is None:
+            hint = documents.near(provider_id, self.provider_ids())
+            raise InvalidDocument([Problem(f"provider {provider_id!r}", f"there is no such provider{hint}")])
+        return found
+
+    def _folder_of(self, provider_id: str) -> Path | None:
         folders = self._provider_folders()
         if provider_id in folders:
             return folders[provider_id]
-        hint = documents.near(provider_id, folders)
-        raise InvalidDocument([Problem(f"provider {provider_id!r}", f"there is no such provider{hint}")])
+        for folder in folders.values():
+            # most files do not mention the name at all, and need not be read as YAML
+            path = folder / "provider.yaml"
+            if provider_id in path.read_text("utf-8") and provider_id in documents.load(path, Provider).aliases:
+                return folder
+        return None
 
     def _collection_files(self) -> dict[str, Path]:
         return {path.stem: path for root in reversed(self.roots) for path in (root / "collections").glob("*.yaml")}
@@ -94,20 +105,20 @@ class Catalog:
         return {path.parent.name: path.parent for path in files}
 
     def provider(self, provider_id: str) -> Provider:
-        """Return a provider.
+        """Return a provider, by id or alias.
 
         Raises:
             InvalidDocument: there is none with this id, or its file has problems.
         """
         path = self.provider_directory(provider_id) / "provider.yaml"
         provider = documents.load(path, Provider)
-        if provider.id != provider_id:
-            what = f"must be the name of its folder, {provider_id!r}, got {provider.id!r}"
+        if provider.id != path.parent.name:
+            what = f"must be the name of its folder, {path.parent.name!r}, got {provider.id!r}"
             raise InvalidDocument([Problem(f"{path}: id", what)])
         return provider
 
     def providers_of(self, collection: Collection) -> Mapping[str, Provider]:
-        """Return the providers that a collection names, by id.
+        """Return the providers that a collection names, by the id or alias that it names them by.
 
         For one that it names in vain the nearest is there instead, so that resolution can suggest it.
 
@@ -117,11 +128,11 @@ class Catalog:
         found: dict[str, Provider] = {}
         problems: list[Problem] = []
         known = self.provider_ids()
-        named = [entry.provider_id for entry in collection.benchmarks]
-        wanted = [name if name in known else documents.nearest(name, known) for name in named]
-        for provider_id in filter(None, dict.fromkeys(wanted)):
+        for name in dict.fromkeys(entry.provider_id for entry in collection.benchmarks):
             try:
-                found[provider_id] = self.provider(provider_id)
+                wanted = name if self._folder_of(name) else documents.nearest(name, known)
+                if wanted is not None:
+                    found[wanted] = self.provider(wanted)
             except InvalidDocument as error:
                 problems += error.problems
         if problems:

@@ -70,11 +70,12 @@ def components(catalog: Catalog, images: Mapping[str, str]) -> dict[str, str]:
     """Return the reusable component of every provider that has an image, by file name."""
     found = {}
     for provider_id in catalog.provider_ids():
-        runtime = catalog.provider(provider_id).runtime.k8s
+        provider = catalog.provider(provider_id)
+        runtime, judge = provider.runtime.k8s, any(benchmark.judge for benchmark in provider.benchmarks)
         image = images.get(provider_id) or (runtime.image if runtime else None)
         if image:
             entrypoint = (runtime.entrypoint if runtime else None) or ()
-            found[f"components/{provider_id}.yaml"] = compiler.compile_component(provider_id, image, entrypoint)
+            found[f"components/{provider_id}.yaml"] = compiler.compile_component(provider_id, image, entrypoint, judge)
     return found
 
 

@@ -21,13 +21,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from evalhub_components import bridge
-from evalhub_components.credentials import MODEL_SECRET
+from evalhub_components.credentials import JUDGE_SECRET, MODEL_SECRET
 from evalhub_components.errors import EvalHubError
 from evalhub_components.schema.plan import BenchmarkTask
 from evalhub_components.schema.provider import KubernetesRuntime
 from evalhub_pipelines.images import is_podman, repository
 
 TASK, RESULTS, SECRET, TEST_DATA = "/evalhub/task.json", "/evalhub/results", "/evalhub/secret", "/test_data"
+OF_JUDGE = "/evalhub/judge-secret"
 """Where a container sees what it is given."""
 
 _NOBODY = 1001  # whom root's containers run as
@@ -68,12 +69,14 @@ class Given(NamedTuple):
     Attributes:
         task: file with the list of tasks.
         secret: folder with the model's credentials.
+        judge_secret: folder with the judge's.
     """
 
     task: Path
     results: Path
     secret: Path | None = None
     test_data: Path | None = None
+    judge_secret: Path | None = None
 
 
 def container_of(
@@ -139,6 +142,9 @@ def argv(
     if given.secret:
         mounts.append(_mount(type="bind", source=given.secret, target=SECRET, readonly="true"))
         environ[MODEL_SECRET] = SECRET
+    if given.judge_secret:
+        mounts.append(_mount(type="bind", source=given.judge_secret, target=OF_JUDGE, readonly="true"))
+        environ[JUDGE_SECRET] = OF_JUDGE
     if given.test_data:
         mounts.append(_mount(type="bind", source=given.test_data, target=TEST_DATA, readonly="true"))
         arguments += ["--test-data", TEST_DATA]
@@ -175,14 +181,14 @@ def lent(container: Container, tasks: Sequence[BenchmarkTask], given: Given) -> 
     for task in tasks:
         # the step makes these folders anew, and could not remove what root's own processes left there
         shutil.rmtree(given.results / task.slug, ignore_errors=True)
-    if given.secret is None:
-        yield given
-        return
     with tempfile.TemporaryDirectory() as folder:
-        copied = Path(shutil.copytree(given.secret, Path(folder) / "secret"))
-        for path in (copied, *copied.rglob("*")):
-            os.chown(path, container.user, 0)
-        yield given._replace(secret=copied)
+        copied = {}
+        for name in ("secret", "judge_secret"):
+            if (secret := getattr(given, name)) is not None:
+                copied[name] = Path(shutil.copytree(secret, Path(folder) / name))
+                for path in (copied[name], *copied[name].rglob("*")):
+                    os.chown(path, container.user, 0)
+        yield given._replace(**copied)
 
 
 def remove(engine: str, name: str) -> None:

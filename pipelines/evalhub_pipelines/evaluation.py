@@ -108,8 +108,6 @@ def _refuse(config: EvaluationConfig) -> None:
     problems = []
     if config.model.parameters:
         problems.append(Problem("model.parameters", "not yet supported (give them as parameters of the benchmarks)"))
-    if config.judge is not None:
-        problems.append(Problem("judge", "not yet supported (remove it; no provider here asks a judge)"))
     if problems:
         raise InvalidDocument(problems)
 
@@ -172,6 +170,9 @@ def pipeline_defaults(config: EvaluationConfig | None) -> dict[str, Any]:
         return {}
     found: dict[str, Any] = {"model_url": config.model.url, "model_name": config.model.name}
     found["model_secret"] = config.model.auth.secret_ref if config.model.auth else None
+    if config.judge:
+        found |= {"judge_url": config.judge.url, "judge_name": config.judge.name}
+        found["judge_secret"] = config.judge.auth.secret_ref if config.judge.auth else None
     found["num_examples"] = config.num_examples
     found["model_digest"] = config.model.digest
     if config.experiment:

@@ -15,17 +15,17 @@ from pydantic import ValidationError
 from evalhub_components import __version__, atomic, canonical, run_directory
 from evalhub_components.errors import Cancelled, EvalHubError
 from evalhub_components.evidence import layout
-from evalhub_components.schema.evaluation import ExperimentConfig, ModelConfig
+from evalhub_components.schema.evaluation import ExperimentConfig, JudgeConfig, ModelConfig
 from evalhub_components.schema.exports import Exports
 from evalhub_components.schema.plan import BenchmarkTask, EvaluationPlan, TaskRequest
 from evalhub_components.schema.results import BenchmarkResults
-from evalhub_components.schema.run import Fingerprint, RunRecord, job_id
+from evalhub_components.schema.run import Fingerprint, RecordedJudge, RunRecord, job_id
 from evalhub_components.schema.verdict import Verdict
 from evalhub_pipelines import containers, directories, publishing, run_lock, settings, steps
 from evalhub_pipelines.catalog import Catalog
 from evalhub_pipelines.commands import Command, command_of, holds_a_password
 from evalhub_pipelines.containers import Container
-from evalhub_pipelines.processes import Listener, Pool, Work
+from evalhub_pipelines.processes import Listener, Pool, Work, asked_judge
 
 
 @dataclass(frozen=True)
@@ -84,8 +84,9 @@ def run(
     num_examples: int | None = None,
     experiment: ExperimentConfig | None = None,
     exports: Exports | None = None,
+    judge: JudgeConfig | None = None,
 ) -> Finished:
-    """Run `plan` against `model` in a new run directory.
+    """Run `plan` against `model` in a new run directory; `judge` judges answers where a benchmark needs that.
 
     Raises:
         EvalHubError: the model does not answer, an environment cannot be made, or nothing could be judged.
@@ -98,6 +99,7 @@ def run(
     try:
         options.listener({"event": "stage", "stage": "fingerprint"})
         fingerprint = steps.fingerprint(model.url, model.name, secret)
+        asked = _asked(_recorded(judge), plan.tasks)
         commands = _commands(plan, plan.tasks, catalog, options)
     except KeyboardInterrupt:
         raise Cancelled("cancelled before the first benchmark; nothing was kept") from None
@@ -105,13 +107,14 @@ def run(
     started = datetime.now(UTC)
     record = RunRecord(
         run_id=f"{started:%Y%m%d-%H%M%S}-{secrets.token_hex(3)}",
-        job_id=job_id(digest, model.url, model.name, num_examples),
+        job_id=job_id(digest, model.url, model.name, num_examples, asked),
         name=name,
         plan_digest=digest,
         model_url=model.url,
         model_name=model.name,
         model_secret=model.auth.secret_ref if model.auth else None,
         model_digest=model.digest,
+        judge=asked,
         subject=subject,
         exports=exports,
         declared_environment=model.environment,
@@ -136,7 +139,9 @@ def run(
         atomic.write_json(directory / "run.json", record.as_json())
         _remember(directory, catalog, options)
         options.listener({"event": "stage", "stage": "run", "message": f"run directory {directory}"})
-        work = Work(directory, record, fingerprint, secret, plan.header.execution.retries)
+        work = Work(
+            directory, record, fingerprint, secret, plan.header.execution.retries, judge_secret=_judge_secret(record)
+        )
         return _execute(plan, plan.tasks, work, commands, options, environ, lock)
 
 
@@ -159,7 +164,9 @@ def resume(directory: Path, catalog: Catalog, options: Options) -> Finished:
         try:
             options.listener({"event": "stage", "stage": "fingerprint"})
             fingerprint = _same_model(loaded, steps.fingerprint(record.model_url, record.model_name, secret), options)
-            left = remaining(loaded, fingerprint)
+            # another judge than before judges everything anew that is judged at all
+            record = record.model_copy(update={"judge": _asked(record.judge, plan.tasks)})
+            left = remaining(replace(loaded, record=record), fingerprint)
             commands = _commands(plan, left, catalog, options)
         except KeyboardInterrupt:
             raise Cancelled(f"{directory}: cancelled; it is as it was before") from None
@@ -171,7 +178,9 @@ def resume(directory: Path, catalog: Catalog, options: Options) -> Finished:
         atomic.write_json(directory / "run.json", record.as_json())
         _remember(directory, catalog, options)
         options.listener({"event": "resumed", "kept": len(plan.tasks) - len(left), "left": len(left)})
-        work = Work(directory, record, fingerprint, secret, plan.header.execution.retries)
+        work = Work(
+            directory, record, fingerprint, secret, plan.header.execution.retries, judge_secret=_judge_secret(record)
+        )
         return _execute(plan, left, work, commands, options, environ, lock)
 
 
@@ -313,6 +322,34 @@ def _secret(name: str | None) -> Path | None:
     return directories.secret(name, "model.auth.secret_ref") if name else None
 
 
+def _recorded(judge: JudgeConfig | None) -> RecordedJudge | None:
+    if judge is None:
+        return None
+    return RecordedJudge(url=judge.url, name=judge.name, secret=judge.auth.secret_ref if judge.auth else None)
+
+
+def _asked(judge: RecordedJudge | None, tasks: Sequence[BenchmarkTask]) -> RecordedJudge | None:
+    """Return the judge with its fingerprint; None when there is nothing to judge.
+
+    Raises:
+        EvalHubError: there is something to judge and no judge, or it does not answer.
+    """
+    judged = [task.benchmark_id for task in tasks if task.judge]
+    if not judged:
+        return None
+    if judge is None:
+        what = "needs a model that judges answers" if len(judged) == 1 else "need a model that judges answers"
+        raise EvalHubError(f"{', '.join(judged)}: {what} (set judge: {{url, name}} in eval.yaml, or --judge-url)")
+    secret = directories.secret(judge.secret, "judge.auth.secret_ref") if judge.secret else None
+    found = steps.fingerprint(judge.url, judge.name, secret)
+    return judge.model_copy(update={"fingerprint": found.digest()})
+
+
+def _judge_secret(record: RunRecord) -> Path | None:
+    name = record.judge.secret if record.judge else None
+    return directories.secret(name, "judge.auth.secret_ref") if name else None
+
+
 def _is_done(run: run_directory.LoadedRun, task: BenchmarkTask, model: Fingerprint) -> bool:
     """Return whether a completed result answers exactly what would be asked now."""
     folder = run.path / "benchmarks" / task.slug
@@ -328,6 +365,7 @@ def _is_done(run: run_directory.LoadedRun, task: BenchmarkTask, model: Fingerpri
         fingerprint=model.digest(),
         run_limit=run.record.num_examples,
         test_data_digest=request.test_data_digest,
+        judge=asked_judge(run.record),
     )
     return found.status == "completed" and request.task_key == now.task_key
 

@@ -19,10 +19,10 @@ from typing import Any
 from evalhub_components import atomic
 from evalhub_components.benchmark import external_data, results
 from evalhub_components.benchmark.task_folder import TaskFolder
-from evalhub_components.credentials import MODEL_SECRET
+from evalhub_components.credentials import JUDGE_SECRET, MODEL_SECRET
 from evalhub_components.errors import EvalHubError
 from evalhub_components.redaction import Redaction
-from evalhub_components.schema.plan import BenchmarkTask, TaskRequest
+from evalhub_components.schema.plan import AskedJudge, BenchmarkTask, TaskRequest
 from evalhub_components.schema.run import Fingerprint, RunRecord
 from evalhub_pipelines import containers, environments
 from evalhub_pipelines.commands import Command
@@ -41,6 +41,7 @@ class Work:
         secret: folder with the model's credentials.
         retries: how often a process that died is started again.
         data: folder with the external data of a benchmark, by its index; a batch has the same.
+        judge_secret: folder with the judge's credentials.
     """
 
     directory: Path
@@ -49,6 +50,7 @@ class Work:
     secret: Path | None
     retries: int
     data: Mapping[int, Path] = field(default_factory=dict)
+    judge_secret: Path | None = None
 
 
 class Pool:
@@ -123,7 +125,7 @@ class Pool:
 
     def _give_up(self, task: BenchmarkTask, end: str) -> None:
         """Write down that `task` failed, as its process did not live to do."""
-        redaction = Redaction(_secrets(self._work.secret))
+        redaction = Redaction([*_secrets(self._work.secret), *_secrets(self._work.judge_secret)])
         reason = redaction.text(f"its process {end}")
         path = self._work.directory / "benchmarks" / task.slug
         if path.is_symlink():
@@ -158,13 +160,17 @@ class Pool:
                 *("--fingerprint", work.fingerprint.digest()),
                 *("--num-examples", str(record.num_examples or 0)),
             ]
-            given = Given(Path(file.name), work.directory / "benchmarks", work.secret, data)
+            judged = any(task.judge for task in tasks)
+            options += _judge_options(record) if judged else []
+            judge_secret = work.judge_secret if judged else None
+            given = Given(Path(file.name), work.directory / "benchmarks", work.secret, data, judge_secret)
             if isinstance(command, Container):
                 return self._in_container(command, tasks, given, options)
             argv = [*command.argv, "--task", f"@{given.task}", *options]
             argv += ["--test-data", str(data)] if data else []
             argv += ["--results", str(given.results), *command.suffix]
             environ = command.environ | ({MODEL_SECRET: str(work.secret)} if work.secret else {})
+            environ |= {JUDGE_SECRET: str(judge_secret)} if judge_secret else {}
             if (made := command.environment_of) is None:
                 return _end(*self._follow(argv, environ, command.folder)[:2])
             return self._in_environment(made, argv, environ)
@@ -261,7 +267,22 @@ def _request(work: Work, task: BenchmarkTask) -> TaskRequest:
         fingerprint=work.fingerprint.digest(),
         run_limit=work.record.num_examples,
         test_data_digest=data,
+        judge=asked_judge(work.record),
     )
+
+
+def asked_judge(record: RunRecord) -> AskedJudge | None:
+    """Return the judge of a run as its tasks ask it."""
+    judge = record.judge
+    return AskedJudge(url=judge.url, name=judge.name, fingerprint=judge.fingerprint) if judge else None
+
+
+def _judge_options(record: RunRecord) -> list[str]:
+    judge = record.judge
+    if judge is None:
+        return []
+    found = ["--judge-url", judge.url, "--judge-name", judge.name]
+    return [*found, "--judge-fingerprint", judge.fingerprint] if judge.fingerprint else found
 
 
 def _secrets(folder: Path | None) -> list[str]:

@@ -65,7 +65,8 @@ def resolve(
             BenchmarkTask(
                 index=index,
                 slug=slug(index, benchmark.id),
-                provider_id=entry.provider_id,
+                # what it is called here, whatever alias the collection has for it
+                provider_id=providers[entry.provider_id].id,
                 benchmark_id=benchmark.id,
                 primary_score=score,
                 threshold=threshold,
@@ -80,6 +81,7 @@ def resolve(
                 max_error_rate=settings.max_error_rate or 0.0,
                 test_data_ref=entry.test_data_ref,
                 hardware=_hardware(hardware_config, entry.hardware_config, collection.hardware_config),
+                judge=benchmark.judge,
             )
         )
     if not any(entry.weight > 0 for entry in collection.benchmarks):
@@ -103,8 +105,9 @@ def resolve(
             cache=bool(settings.cache),
         ),
         runtimes={
-            provider_id: providers[provider_id].runtime.k8s or KubernetesRuntime()
-            for provider_id in sorted({task.provider_id for task in tasks})
+            provider.id: provider.runtime.k8s or KubernetesRuntime()
+            for provider in sorted(providers.values(), key=lambda provider: provider.id)
+            if any(task.provider_id == provider.id for task in tasks)
         },
         task_digests=[task.digest() for task in tasks],
     )

@@ -11,9 +11,9 @@ from evalhub_components import __version__, atomic
 from evalhub_components.errors import EvalHubError
 from evalhub_components.run_directory import parse, task_folders
 from evalhub_components.schema.exports import Exports, OCIExport
-from evalhub_components.schema.plan import PlanHeader
+from evalhub_components.schema.plan import PlanHeader, TaskRequest
 from evalhub_components.schema.results import BenchmarkResults
-from evalhub_components.schema.run import Publication, RunRecord, job_id
+from evalhub_components.schema.run import Publication, RecordedJudge, RunRecord, job_id
 from evalhub_components.schema.run_inputs import RunInputs
 from evalhub_components.schema.verdict import Verdict
 
@@ -40,14 +40,16 @@ def record(
     url, name, limit = str(model_url).rstrip("/"), str(model_name), num_examples or None
     due = {"evalhub.scheduled_time": inputs.scheduled_time} if inputs.scheduled_time else {}
     exports = Exports(oci=OCIExport(coordinates=inputs.coordinates)) if inputs.coordinates else None
+    judge = _judge(results)
     return RunRecord(
         run_id=str(run_id),
-        job_id=job_id(header.digest(), url, name, limit),
+        job_id=job_id(header.digest(), url, name, limit, judge),
         name=None,
         plan_digest=header.digest(),
         model_url=url,
         model_name=name,
         model_digest=inputs.model_digest,
+        judge=judge,
         exports=exports,
         declared_environment={},
         num_examples=limit,
@@ -88,6 +90,17 @@ def whereabouts(run: Path) -> dict[str, str]:
     found = {"digest": publication.evidence_digest, "signed_by": publication.evidence_key_id}
     found |= {"reference": publication.evidence_reference if publication.evidence_pushed else None}
     return {name: value for name, value in found.items() if value}
+
+
+def _judge(results: Sequence[Path]) -> RecordedJudge | None:
+    """Return the model that the benchmarks asked for judgements."""
+    for folder in task_folders(results):
+        path = folder / "task.json"
+        with contextlib.suppress(EvalHubError):
+            judge = parse(TaskRequest, atomic.read_json(path), str(path)).judge
+            if judge is not None:
+                return RecordedJudge(url=judge.url, name=judge.name, fingerprint=judge.fingerprint)
+    return None
 
 
 def _started(results: Sequence[Path]) -> str:

@@ -29,6 +29,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--model-name", required=True, help="the model's name at that address")
     parser.add_argument("--judge-url", default="", help="base address of the model that judges answers")
     parser.add_argument("--judge-name", default="", help="the judge's name at that address")
+    parser.add_argument("--judge-fingerprint", default="", help="digest of the judge that answered before the run")
     parser.add_argument("--job-id", default="", help="id that equal configurations share (default: of the task)")
     parser.add_argument("--fingerprint", default=None, help="digest of the model that answered before the run")
     parser.add_argument("--num-examples", type=int, default=0, help="examples a benchmark at most; 0 is no limit")
@@ -51,6 +52,7 @@ def main(argv: list[str] | None = None) -> int:
             results=arguments.results.resolve(),
             adapter_file=_adapter_file(),
             judge=_judge(arguments.judge_url, arguments.judge_name),
+            judge_fingerprint=arguments.judge_fingerprint or None,
             ends_with_stdin=os.environ.get("EVALHUB_LIFELINE") == "stdin",
             stopping=stopping,
         )

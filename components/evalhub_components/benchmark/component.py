@@ -13,7 +13,12 @@ from evalhub_components import bridge, kfp_ports
 
 
 def benchmark(
-    image: str, *, name: str = "benchmark", entrypoint: Sequence[str] = (), test_data: str | None = None
+    image: str,
+    *,
+    name: str = "benchmark",
+    entrypoint: Sequence[str] = (),
+    test_data: str | None = None,
+    judge: bool = False,
 ) -> BaseComponent:
     """Return the component that runs benchmarks in `image`; outputs `results` and the dashboard's `metrics`.
 
@@ -21,6 +26,7 @@ def benchmark(
         image: of the provider.
         name: of the component.
         entrypoint: of an image made for EvalHub, which has no package of ours: the bridge runs it.
+        judge: whether it takes a model that judges answers.
         test_data: folder of a mounted volume; `""` for a Dataset that a task hands over.
     """
     ports: dict[str, Any] = {
@@ -30,6 +36,8 @@ def benchmark(
         "fingerprint": str,
         "num_examples": int,
     }
+    judging = ("judge_url", "judge_name", "judge_fingerprint") if judge else ()
+    ports |= dict.fromkeys(judging, str)
     if test_data == "":
         ports["test_data"] = dsl.Input[dsl.Dataset]
     ports |= {"results": dsl.Output[dsl.Artifact], "metrics": dsl.Output[dsl.Metrics]}
@@ -50,6 +58,7 @@ def benchmark(
                 *("--model-name", given["model_name"]),
                 *("--fingerprint", given["fingerprint"]),
                 *("--num-examples", given["num_examples"]),
+                *(word for port in judging for word in (f"--{port.replace('_', '-')}", given[port])),
                 *data,
                 *("--results", given["results"].path),
                 *("--executor-input", dsl.PIPELINE_TASK_EXECUTOR_INPUT_PLACEHOLDER),

@@ -152,6 +152,9 @@ def _provenance(run: LoadedRun, verdict: Verdict, width: int) -> list[str]:
         lines.append(f"- fingerprint: identity {code(fingerprint.identity, 80)}, answers {answers}")
         if fingerprint.missing:
             lines.append(f"- the server did not give: {prose(', '.join(fingerprint.missing), width)}")
+    if record.judge:
+        known = f", fingerprint {code(record.judge.fingerprint, 80)}" if record.judge.fingerprint else ""
+        lines.append(f"- answers judged by {code(record.judge.name, width)} at {code(record.judge.url, width)}{known}")
     if record.declared_environment:
         declared = json.dumps(record.declared_environment, ensure_ascii=False, sort_keys=True)
         lines.append(f"- declared of the server, not checked: {code(declared, width)}")

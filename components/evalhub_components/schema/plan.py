@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from evalhub_components import canonical
 from evalhub_components.schema.collection import GateMode, HardwareConfig, TestDataRef
@@ -45,6 +45,7 @@ class BenchmarkTask(Document):
         dataset_size: documents in the benchmark's data where the provider knows it.
         timeout: seconds one run of this benchmark may take.
         max_error_rate: share of examples that may fail before the benchmark counts as failed.
+        judge: whether a model judges the answers.
     """
 
     index: int = Field(ge=0)
@@ -64,10 +65,19 @@ class BenchmarkTask(Document):
     max_error_rate: float = 0.0
     test_data_ref: TestDataRef | None = None
     hardware: HardwareConfig | None = None
+    judge: bool = False
 
     def digest(self) -> str:
         """Return the task digest, `sha256:<hex>`: over every key, those with default values too."""
         return canonical.digest(self.as_json())
+
+    @model_serializer(mode="wrap")
+    def _without_judge(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Say `judge` only where it is true: tasks in older evidence have no such key, and keep their digests."""
+        found: dict[str, Any] = serialize(self)
+        if not self.judge:
+            found.pop("judge", None)
+        return found
 
     def as_argument(self) -> dict[str, Any]:
         """Return the task without the keys that have their default values, for where every byte counts."""
@@ -115,12 +125,21 @@ class EvaluationPlan(Document):
     tasks: list[BenchmarkTask]
 
 
+class AskedJudge(Document):
+    """The model that judges answers, as a task asks it; `fingerprint` as for the model under test."""
+
+    url: str
+    name: str
+    fingerprint: str | None = None
+
+
 class TaskRequest(Document):
     """`task.json`: what a task was asked to do, beyond the plan.
 
     Attributes:
+        judge: None where no model judges the answers.
         num_examples: the limit that applied: the smaller of the run's and the entry's; None for the whole data set.
-        task_key: equal for equal work: digest of the task, limit, data, model name and fingerprint.
+        task_key: equal for equal work: digest of the task, limit, data, model name and fingerprint, and the judge's.
     """
 
     schema_version: Literal[1] = 1
@@ -131,6 +150,7 @@ class TaskRequest(Document):
     fingerprint: str | None
     num_examples: int | None
     test_data_digest: str | None
+    judge: AskedJudge | None = None
     task_key: str
 
     @classmethod
@@ -143,9 +163,11 @@ class TaskRequest(Document):
         fingerprint: str | None,
         run_limit: int | None,
         test_data_digest: str | None,
+        judge: AskedJudge | None = None,
     ) -> TaskRequest:
-        """Return what a run asks of `task`; `run_limit` is the run's own limit on examples."""
+        """Return what a run asks of `task`; `run_limit` is the run's own limit on examples, `judge` the run's judge."""
         digest, examples = task.digest(), effective_examples(task, run_limit)
+        asked = judge if task.judge else None
         return cls(
             task=task,
             task_digest=digest,
@@ -154,7 +176,8 @@ class TaskRequest(Document):
             fingerprint=fingerprint,
             num_examples=examples,
             test_data_digest=test_data_digest,
-            task_key=task_key(digest, examples, test_data_digest, model_name, fingerprint),
+            judge=asked,
+            task_key=task_key(digest, examples, test_data_digest, model_name, fingerprint, asked),
         )
 
 
@@ -171,15 +194,19 @@ def is_limited(task: BenchmarkTask, run_limit: int | None) -> bool:
 
 
 def task_key(
-    task_digest: str, num_examples: int | None, data_digest: str | None, model_name: str, fingerprint: str | None
+    task_digest: str,
+    num_examples: int | None,
+    data_digest: str | None,
+    model_name: str,
+    fingerprint: str | None,
+    judge: AskedJudge | None = None,
 ) -> str:
     """Return the key under which a completed result may be used again (resume, caching)."""
-    return canonical.digest(
-        {
-            "task": task_digest,
-            "num_examples": num_examples,
-            "data": data_digest,
-            "model": model_name,
-            "fingerprint": fingerprint,
-        }
-    )
+    key: dict[str, Any] = {
+        "task": task_digest,
+        "num_examples": num_examples,
+        "data": data_digest,
+        "model": model_name,
+        "fingerprint": fingerprint,
+    }
+    return canonical.digest(key | ({"judge": [judge.name, judge.fingerprint]} if judge else {}))

@@ -130,9 +130,10 @@ class Benchmark(Document):
 
 
 class Provider(Document):
-    """An evaluation framework and its benchmarks."""
+    """An evaluation framework and its benchmarks; `aliases` are other ids that collections may name it by."""
 
     id: Identifier
+    aliases: list[Identifier] = Field(default_factory=list)
     name: str | None = None
     title: str | None = None
     description: str | None = None

@@ -12,6 +12,20 @@ from evalhub_components.schema.exports import Exports, Subject
 from evalhub_components.schema.verdict import JobState
 
 
+class RecordedJudge(Document):
+    """The model that judged answers.
+
+    Attributes:
+        secret: name of the secret with its credentials, never its content.
+        fingerprint: digest of what it is and answers, as `Fingerprint.digest` gives it.
+    """
+
+    url: str
+    name: str
+    secret: str | None = None
+    fingerprint: str | None = None
+
+
 class RunRecord(Document):
     """`run.json`: one execution of a plan.
 
@@ -19,6 +33,7 @@ class RunRecord(Document):
         job_id: 32 hex digits, the same for the same configuration.
         model_secret: name of the secret with the model's credentials, never its content.
         model_digest: of the model's own OCI manifest, where somebody named it.
+        judge: None where no model judged answers.
         subject: that manifest, where it is in the repository that the evidence goes to.
         exports: where the evidence was to go.
         declared_environment: what the caller said of the model server; nobody checked it.
@@ -34,6 +49,7 @@ class RunRecord(Document):
     model_name: str
     model_secret: str | None = None
     model_digest: Digest | None = None
+    judge: RecordedJudge | None = None
     subject: Subject | None = None
     exports: Exports | None = None
     declared_environment: dict[str, Any]
@@ -95,12 +111,16 @@ class Publication(Document):
     warnings: list[str] = Field(default_factory=list)
 
 
-def job_id(plan_digest: str, model_url: str, model_name: str, num_examples: int | None) -> str:
+def job_id(
+    plan_digest: str, model_url: str, model_name: str, num_examples: int | None, judge: RecordedJudge | None = None
+) -> str:
     """Return the id that equal configurations share: 32 hex digits."""
-    configuration = {
+    configuration: dict[str, Any] = {
         "plan": plan_digest,
         "model_url": model_url,
         "model_name": model_name,
         "num_examples": num_examples,
     }
+    if judge:
+        configuration["judge"] = [judge.url, judge.name]
     return canonical.digest(configuration).removeprefix("sha256:")[:32]

@@ -69,6 +69,17 @@ def model(command: Command) -> Command:
     return command
 
 
+def judge(command: Command) -> Command:
+    """Add the address, name and secret of the model that judges answers."""
+    for decorate in (
+        click.option("--judge-secret", metavar="NAME", help="secret with the judge's api-key and ca_cert"),
+        click.option("--judge-name", metavar="NAME", help="the judge's name at that address"),
+        click.option("--judge-url", metavar="URL", help="base address of a model that judges answers"),
+    ):
+        command = decorate(command)
+    return command
+
+
 def model_keys(url: str | None, name: str | None, secret: str | None, digest: str | None = None) -> dict[str, Any]:
     """Return the keys of `model` that the options give."""
     given = {"url": url, "name": name, "digest": digest}

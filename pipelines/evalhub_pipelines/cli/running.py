@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 @click.command(short_help="run an evaluation on this machine")
 @options.source
 @options.model
+@options.judge
 @click.option("--name", help="name of this evaluation")
 @click.option("--output", type=click.Path(path_type=Path), default=Path("runs"), help="parent of the run directory")
 @click.option("--resume", type=click.Path(path_type=Path), metavar="RUN_DIR", help="go on with this run instead")
@@ -43,6 +44,9 @@ def run(
     model_name: str | None,
     model_secret: str | None,
     model_digest: str | None,
+    judge_url: str | None,
+    judge_name: str | None,
+    judge_secret: str | None,
     name: str | None,
     output: Path,
     resume: Path | None,
@@ -71,7 +75,7 @@ def run(
     containers = engine_command if engine == "container" else None
     if resume is not None:
         publishing = (push_to, registry_secret, signing_secret)
-        model_options = (model_url, model_name, model_secret, model_digest)
+        model_options = (model_url, model_name, model_secret, model_digest, judge_url, judge_name, judge_secret)
         if any((source, provider, benchmarks, num_examples, name, *model_options, *publishing)):
             raise click.UsageError("--resume goes on with a run as it was begun: give nothing else to evaluate")
         outputs.prepare(reports, resume)
@@ -90,8 +94,10 @@ def run(
     else:
         outputs.prepare(reports)
         with errors_reported(reports):
-            changes = {"name": name} if name else {}
+            changes: dict[str, Any] = {"name": name} if name else {}
             changes |= options.exports(push_to, registry_secret, signing_secret)
+            judge = options.model_keys(judge_url, judge_name, judge_secret)
+            changes |= {"judge": judge} if judge else {}
             model = options.model_keys(model_url, model_name, model_secret, model_digest)
             found = evaluation_of(source, provider, benchmarks, catalog_dir, model, changes)
         with _shown_in_any_case(reports, form), progress.shown(found.plan, quiet) as listener:

@@ -34,9 +34,15 @@ def compile_plan(plan: EvaluationPlan, options: Options | None = None) -> str:
     return _compiled(made)
 
 
-def compile_component(provider_id: str, image: str, entrypoint: Sequence[str] = ()) -> str:
-    """Return the benchmark step of one provider as a component that any pipeline can load."""
-    return _compiled(benchmark(image, name=f"benchmark-{provider_id}".replace("_", "-"), entrypoint=entrypoint))
+def compile_component(provider_id: str, image: str, entrypoint: Sequence[str] = (), judge: bool = False) -> str:
+    """Return the benchmark step of one provider as a component that any pipeline can load.
+
+    Args:
+        judge: whether it takes a model that judges answers; empty texts for none.
+    """
+    return _compiled(
+        benchmark(image, name=f"benchmark-{provider_id}".replace("_", "-"), entrypoint=entrypoint, judge=judge)
+    )
 
 
 def without_sdk_version(text: str) -> list[Any]:

@@ -77,6 +77,14 @@ INPUTS: dict[str, tuple[Any, Any, str]] = {
 the mount of None and fails on an empty string."""
 
 
+JUDGE_INPUTS: dict[str, tuple[Any, Any, str]] = {
+    "judge_url": (str, None, "Base address of the model that judges answers, ending in /v1."),
+    "judge_name": (str, None, "The judge's name at that address."),
+    "judge_secret": (_OptionalText, None, "Secret with the judge's api-key and ca_cert; none if it needs none."),
+}
+"""The inputs of a pipeline with benchmarks whose answers are judged by a model."""
+
+
 @dataclass(frozen=True)
 class Options:
     """What a plan leaves to whoever compiles it.
@@ -97,6 +105,7 @@ class Options:
 def pipeline(plan: EvaluationPlan, options: Options) -> BaseComponent:
     """Return the whole pipeline of `plan`."""
     header = plan.header
+    judged = any(task.judge for task in plan.tasks)
     cut = groups.cut(groups.batches(plan))
     # made first: kfp defines no pipeline inside another
     made = [_group(plan, group, options, number) for number, group in enumerate(cut)] if len(cut) > 1 else []
@@ -110,6 +119,14 @@ def pipeline(plan: EvaluationPlan, options: Options) -> BaseComponent:
         pods.mount_model(probe, inputs)
         given = {key: inputs[key] for key in ("model_url", "model_name", "num_examples")}
         given |= {"fingerprint": probe.outputs["digest"]}
+        if judged:
+            judge = fingerprint(options.components_image)(
+                model_url=inputs["judge_url"], model_name=inputs["judge_name"], **texts
+            )
+            pods.prepare(judge, "fingerprint of the judge", header.execution, options.image_pull_secrets)
+            pods.mount_model(judge, {**inputs, "model_secret": inputs["judge_secret"]})
+            given |= {name: inputs[name] for name in ("judge_url", "judge_name")}
+            given |= {"judge_fingerprint": judge.outputs["digest"]}
         results = _benchmarks(plan, cut, made, options, inputs, given)
         task = aggregate(options.components_image, len(results))(
             header=_constant(header.as_json()),
@@ -130,7 +147,8 @@ def pipeline(plan: EvaluationPlan, options: Options) -> BaseComponent:
     )
     if options.defaults:
         description += " The form's defaults, and perhaps its criteria, are those of an eval.yaml."
-    ports = {name: (kind, options.defaults.get(name, value), text) for name, (kind, value, text) in INPUTS.items()}
+    known = {**INPUTS, **JUDGE_INPUTS} if judged else INPUTS
+    ports = {name: (kind, options.defaults.get(name, value), text) for name, (kind, value, text) in known.items()}
     return _graph(f"evalhub-{header.collection_id}", ports, build, description)
 
 
@@ -145,10 +163,13 @@ def _benchmarks(
     """Add the benchmark tasks, or their sub-pipelines when there are any, and return the results aggregate takes."""
     if not made:
         return _tasks(plan, cut[0], options, inputs, given)
-    secrets = {name: inputs[name] for name in ("model_secret", "ca_config_map")}
+    secrets: dict[str, Any] = {
+        name: inputs[name] for name in ("model_secret", "ca_config_map", "judge_secret") if name in inputs
+    }
     tasks: list[Any] = []
     for position, (group, component) in enumerate(zip(cut, made, strict=True)):
-        task = component(**given, **secrets)
+        taken: Mapping[str, Any] = component.component_spec.inputs or {}
+        task = component(**{name: value for name, value in {**given, **secrets}.items() if name in taken})
         task.set_display_name(f"{group[0][0].provider_id} {position + 1} of {len(made)}")
         task.set_caching_options(plan.header.execution.cache)
         if plan.header.execution.max_parallel and tasks:
@@ -164,9 +185,12 @@ def _group(
         name: INPUTS[name] for name in ("model_url", "model_name", "num_examples", "model_secret", "ca_config_map")
     }
     ports["fingerprint"] = (str, None, "Digest of the model that answered.")
+    if any(task.judge for batch in batches for task in batch):
+        ports |= {**JUDGE_INPUTS, "judge_fingerprint": (str, None, "Digest of the judge that answered.")}
 
     def build(inputs: dict[str, Any]) -> Any:
-        given = {name: inputs[name] for name in ("model_url", "model_name", "num_examples", "fingerprint")}
+        secrets = ("model_secret", "judge_secret", "ca_config_map")
+        given = {name: value for name, value in inputs.items() if name not in secrets}
         results = _tasks(plan, batches, options, inputs, given)
         merged = collect(options.components_image, len(results))(
             **{f"results_{number}": output for number, output in enumerate(results)}
@@ -197,19 +221,24 @@ def _tasks(
         data: dict[str, Any] = {}
         if ref and not ref.pvc:
             data = {"test_data": _fetched(ref, fetched, plan, options, inputs)}
+        judged = any(task.judge for task in batch)
         step = benchmark(
             str(runtime.image),
             name=title,
             entrypoint=runtime.entrypoint or (),
             test_data=None if ref is None else pods.DATA_MOUNT if ref.pvc else "",
+            judge=judged,
         )
-        task = step(task=_constant([entry.as_argument() for entry in batch]), **given, **data)
+        mine = {name: value for name, value in given.items() if judged or not name.startswith("judge_")}
+        task = step(task=_constant([entry.as_argument() for entry in batch]), **mine, **data)
         if ref:
             pods.mount_data(task, ref)
         pods.prepare(
             task, pods.title(batch), header.execution, options.image_pull_secrets, cache=header.execution.cache
         )
         pods.mount_model(task, inputs)
+        if judged:
+            pods.mount_judge(task, inputs)
         pods.configure(task, batch, runtime)
         if header.execution.max_parallel and len(made) >= header.execution.max_parallel:
             task.after(made[-header.execution.max_parallel])

@@ -15,6 +15,7 @@ from evalhub_components.schema.plan import BenchmarkTask, PlanExecution
 from evalhub_components.schema.provider import KubernetesRuntime
 
 MODEL_MOUNT = "/etc/evalhub/secrets/model"
+JUDGE_MOUNT = "/etc/evalhub/secrets/judge"
 PUBLISHING_SECRETS = {
     "mlflow_secret": ("EVALHUB_MLFLOW_SECRET", "/etc/evalhub/secrets/mlflow"),
     "registry_secret": ("EVALHUB_REGISTRY_SECRET", "/etc/evalhub/secrets/registry"),
@@ -56,6 +57,12 @@ def mount_model(task: dsl.PipelineTask, inputs: Mapping[str, Any]) -> None:
     kubernetes.use_secret_as_volume(task, secret_name=inputs["model_secret"], mount_path=MODEL_MOUNT, optional=True)
     _set_environ(task, {"EVALHUB_MODEL_SECRET": MODEL_MOUNT})
     mount_ca(task, inputs)
+
+
+def mount_judge(task: dsl.PipelineTask, inputs: Mapping[str, Any]) -> None:
+    """Mount the credentials of the model that judges answers, for the benchmarks that ask it."""
+    kubernetes.use_secret_as_volume(task, secret_name=inputs["judge_secret"], mount_path=JUDGE_MOUNT, optional=True)
+    _set_environ(task, {"EVALHUB_JUDGE_SECRET": JUDGE_MOUNT})
 
 
 def mount_publishing(task: dsl.PipelineTask, inputs: Mapping[str, Any]) -> None:

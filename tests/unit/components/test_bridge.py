@@ -476,7 +476,8 @@ def test_the_digest_of_a_task_is_the_plans_however_much_of_it_was_left_out(task:
     ],
 )
 def test_the_defaults_are_those_of_the_schema(kind: str, model: Any) -> None:
-    optional = {name: info for name, info in model.model_fields.items() if not info.is_required()}
+    # a task without a judge does not mention one, and an adapter made for EvalHub knows none
+    optional = {name: info for name, info in model.model_fields.items() if not info.is_required() and name != "judge"}
     assert bridge._DEFAULTS[kind] == {
         name: info.get_default(call_default_factory=True) for name, info in optional.items()
     }

@@ -133,3 +133,19 @@ def test_an_unknown_provider_of_a_collection_suggests_the_nearest_together_with_
         "collection c: benchmarks[1].id: provider p has no benchmark 'bb' (did you mean 'b'?)",
         "collection c: benchmarks[2].provider_id: there is no provider '?'",
     ]
+
+
+def test_a_provider_is_found_by_its_alias_and_tasks_say_its_id(root: Path) -> None:
+    write(
+        root,
+        "providers/p/provider.yaml",
+        "id: p\naliases: [p-kfp]\nbenchmarks: [{id: b, primary_score: {metric: m}}]\n",
+    )
+    write(root, "collections/nightly.yaml", "benchmarks: [{id: b, provider_id: p-kfp}, {id: b, provider_id: p}]\n")
+    catalog = Catalog((root,))
+    assert catalog.provider_directory("p-kfp") == root / "providers" / "p"
+    collection = catalog.collection("nightly")
+    plan = resolve(collection, catalog.providers_of(collection))
+    assert [task.provider_id for task in plan.tasks] == ["p", "p"]
+    assert list(plan.header.runtimes) == ["p"]
+    assert catalog.provider_ids() == ["p", "quality"]

@@ -150,6 +150,9 @@ def _provenance(run: LoadedRun, verdict: Verdict, room: Room) -> list[Fact]:
         found.append(Fact("fingerprint", tuple(text(each, DIGEST + 10) for each in digests), code=True))
         if fingerprint.missing:
             found.append(Fact("the server did not give", (text(", ".join(fingerprint.missing), width),)))
+    if record.judge:
+        judge = (record.judge.name, record.judge.url, f"fingerprint {record.judge.fingerprint or 'none'}")
+        found.append(Fact("judge of answers", tuple(text(each, width) for each in judge), code=True))
     if record.declared_environment:
         declared = document(record.declared_environment, 2 * width)
         found.append(Fact("declared of the server, not checked", (declared,), code=True))

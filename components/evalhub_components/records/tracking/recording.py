@@ -157,6 +157,9 @@ def _decision(run: LoadedRun, verdict: Verdict) -> dict[str, str]:
         "model_url": record.model_url,
         "model_digest": record.model_digest,
         "fingerprint": run.fingerprint.digest() if run.fingerprint else "none",
+        "judge_name": record.judge.name if record.judge else None,
+        "judge_url": record.judge.url if record.judge else None,
+        "judge_fingerprint": record.judge.fingerprint if record.judge else None,
         "tags": ",".join(record.tags) or None,
         "engine": record.engine,
     }
