@@ -132,6 +132,15 @@ def test_after_a_loss_the_rest_is_asked_where_some_are_allowed(relay: Any) -> No
         assert (found.ledger.answered, len(found.ledger.lost)) == (1, 1)
 
 
+def test_what_was_not_asked_is_lost_too(relay: Any) -> None:
+    with serving({f"/v1{CHAT}": WRONG}) as server, relay(server.url, tries=1, max_error_rate=1.0) as found:
+        for number in range(12):
+            ask(found, body={"messages": [_user(f"number {number}.")]})
+    assert len(found.ledger.lost) == 12
+    assert (found.ledger.reason_for("number 11.") or "").startswith("not asked: 10 x HTTP 500: ")
+    assert found.ledger.explain().startswith("10 x HTTP 500: ")
+
+
 def test_ten_losses_without_an_answer_are_enough(relay: Any) -> None:
     with serving({f"/v1{CHAT}": WRONG}) as server, relay(server.url, tries=1, max_error_rate=1.0) as found:
         for _ in range(12):

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+NOT_ASKED = "not asked"
 _HOPELESS = 10
 
 
@@ -52,6 +53,7 @@ class Ledger:
         if self.fatal:
             return self.fatal
         kinds = Counter(lost.reason.partition(": ")[0] for lost in self.lost)
+        del kinds[NOT_ASKED]  # for the reasons of the others
         first = {lost.reason.partition(": ")[0]: lost.reason for lost in reversed(self.lost)}
         return ", ".join(f"{count} x {first[kind]}" for kind, count in kinds.most_common(3))
 

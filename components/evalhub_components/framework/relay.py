@@ -20,7 +20,7 @@ from typing import Any, ClassVar
 
 from evalhub_components.adapter import JobSpec, ModelCredentials, ModelEndpoint
 from evalhub_components.errors import EvalHubError
-from evalhub_components.framework.ledger import Ledger, Lost, text_of
+from evalhub_components.framework.ledger import NOT_ASKED, Ledger, Lost, text_of
 from evalhub_components.framework.upstream import Answer, Upstream
 
 _REPORT_SECONDS = 1.0
@@ -67,6 +67,7 @@ class Relay:
         self._heard = 0.0
         self._lock = threading.Lock()
         self._server: _Server | None = None
+        self._is_over = False
         self.token = f"relay-{secrets.token_hex(16)}"
         self.ledger = Ledger(max_error_rate)
         self.url = ""
@@ -103,7 +104,7 @@ class Relay:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         assert self._server is not None
-        self.ledger.fatal = self.ledger.fatal or "the benchmark is over"
+        self._is_over = True
         self._server.shutdown()
         self._server.server_close()
         self._upstream.close()
@@ -130,17 +131,18 @@ class Relay:
             body = json.dumps({**self._defaults, **document}).encode()
         ledger = self.ledger
         if ledger.is_hopeless:
-            return Answer(0, failure=f"not asked: {ledger.explain()}")
-        answer = self._upstream.ask(method, path, body, is_over=lambda: ledger.is_hopeless)
+            answer = Answer(0, tries=0, failure=f"{NOT_ASKED}: {ledger.explain()}")
+        else:
+            answer = self._upstream.ask(method, path, body, is_over=lambda: self._is_over or ledger.is_hopeless)
         if not answer.failure and _document(answer.body) is None and not answer.content_type.startswith("text/event"):
             answer = Answer(answer.status, failure=f"the answer is no JSON: {self._upstream.url}{path}")
         with self._lock:
             ledger.usage["requests"] += answer.tries
             if answer.failure:
-                # what was still under way when it was over says nothing new
-                if not ledger.fatal:
-                    ledger.lost.append(Lost(text_of(document or {}), answer.failure))
-                    ledger.fatal = answer.failure if answer.is_fatal else None
+                # what was never asked too: to the framework both look like an answer that it may take for a wrong one
+                ledger.lost.append(Lost(text_of(document or {}), answer.failure))
+                if answer.is_fatal:
+                    ledger.fatal = ledger.fatal or answer.failure
             else:
                 ledger.answered += 1
                 usage = (_document(answer.body) or {}).get("usage") or {}

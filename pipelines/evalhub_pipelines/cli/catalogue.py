@@ -36,7 +36,7 @@ benchmarks:
 
 @click.group()
 def providers() -> None:
-    """list, describe or install providers"""
+    """list, describe, install or begin providers"""
 
 
 @providers.command("list")
@@ -108,6 +108,26 @@ def _benchmark_row(benchmark: Benchmark) -> list[object]:
         benchmark.dataset_size or "?",
         (benchmark.description or "") + mark,
     ]
+
+
+@providers.command("new")
+@click.argument("name")
+@click.option(
+    "--catalog",
+    "catalog_dir",
+    type=click.Path(path_type=Path),
+    default=Path(),
+    metavar="DIR",
+    help="folder that gets providers/NAME  [default: this one]",
+)
+def new_provider(name: str, catalog_dir: Path) -> None:
+    """write a folder with a provider that works, to put a framework into"""
+    from evalhub_pipelines import new_provider
+
+    folder = new_provider.write(name, catalog_dir)
+    click.echo(f"{folder}: written; next:")
+    click.echo(f"  python -m pytest {folder}")
+    click.echo(f"  evalhub-kfp providers describe {name} --catalog {catalog_dir}")
 
 
 @providers.command("install")
