@@ -8,9 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from lm_eval_process import ca_bundle
-
 from evalhub_components.adapter import JobSpec
+from evalhub_components.framework.surroundings import ca_bundle
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
-from evalhub_components.errors import InvalidDocument, Problem
+from evalhub_components.framework import parameters
 from evalhub_components.schema.document import Document, Seconds
 
 ModelType = Literal["local-completions", "local-chat-completions"]
@@ -20,14 +19,10 @@ _ELSEWHERE = {
     "secondary_threshold": _NOT_A_SETTING,
     "blocking_subtask": _NOT_A_SETTING,
     "blocking_subtask_threshold": _NOT_A_SETTING,
-    "limit": "is the entry's own key num_examples",
-    "num_examples": "is the entry's own key, beside parameters",
-    "seed": "belongs to the evaluation, not to a benchmark",
     "temperature": _GENERATION,
     "top_p": _GENERATION,
     "top_k": _GENERATION,
     "max_tokens": _GENERATION,
-    "timeout": "is the entry's own key; for one request use request_timeout",
 }
 
 
@@ -82,23 +77,4 @@ def parse(benchmark_id: str, values: dict[str, Any]) -> Parameters:
     Raises:
         InvalidDocument: with every unknown or wrong key.
     """
-    try:
-        return Parameters.model_validate(values)
-    except ValidationError as error:
-        raise InvalidDocument(
-            [
-                Problem(
-                    f"{benchmark_id}: parameters.{'.'.join(map(str, item['loc']))}",
-                    _unknown(str(item["loc"][0])) if item["type"] == "extra_forbidden" else item["msg"].lower(),
-                )
-                for item in error.errors()
-            ]
-        ) from None
-
-
-def _unknown(key: str) -> str:
-    if key in _ELSEWHERE:
-        return _ELSEWHERE[key]
-    near = difflib.get_close_matches(key, Parameters.model_fields, n=1)
-    hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(Parameters.model_fields)}"
-    return f"unknown key ({hint})"
+    return parameters.parse(Parameters, benchmark_id, values, _ELSEWHERE)
