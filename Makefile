@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 LOCK := .ci/requirements-dev.txt
 READY := $(VENV)/.ready
 
-.PHONY: images push-images help demo demo-evidence test compile check-compiled lint bench lock schemas clean
+.PHONY: images push-images help demo smoke demo-evidence test compile check-compiled lint bench lock schemas clean
 help: ## print the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
 
@@ -19,6 +19,9 @@ $(READY): $(LOCK) pyproject.toml
 
 demo: $(READY) ## run the quickstart collection against the demo model on this machine
 	@tests/demo.sh
+
+smoke: $(READY) ## run every framework once, against the demo model
+	@tests/demo.sh smoke-v1
 
 demo-evidence: $(READY) ## push, sign, find, pull, verify and tamper with the evidence of such a run
 	@tests/evidence.sh

@@ -10,6 +10,7 @@ import platform
 import bench_compile
 import bench_images
 import bench_mlflow
+import bench_providers
 import bench_registry
 import bench_reports
 import bench_runs
@@ -18,7 +19,16 @@ import bench_scoring
 import evalhub_components
 from evalhub_components.environment import capture
 
-FAMILIES = (bench_runs, bench_scoring, bench_compile, bench_registry, bench_mlflow, bench_reports, bench_images)
+FAMILIES = (
+    bench_runs,
+    bench_scoring,
+    bench_compile,
+    bench_registry,
+    bench_mlflow,
+    bench_reports,
+    bench_providers,
+    bench_images,
+)
 
 
 def main() -> None:

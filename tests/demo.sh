@@ -1,9 +1,13 @@
 #!/bin/sh
-# Runs the quickstart collection against the demo model; exits with the verdict's status.
+# tests/demo.sh [COLLECTION] [OPTION ...]: runs a collection, by default the quickstart's, against the demo model, which is
+# also the judge where one is needed; exits with the verdict's status.
 set -eu
 cd "$(dirname "$0")/.."
-evalhub() { .venv/bin/evalhub-kfp "$@"; }
 
+case ${1-} in
+  '' | -*) collection=quickstart-v1 ;;
+  *) collection=$1 && shift ;;
+esac
 folder=$(mktemp -d)
 trap 'kill "$model" 2>/dev/null; rm -rf "$folder"' EXIT INT TERM
 .venv/bin/evalhub-kfp demo-model --port 0 --port-file "$folder/port" --skill 0.9 >"$folder/log" 2>&1 &
@@ -13,6 +17,8 @@ until [ -s "$folder/port" ]; do
   sleep 0.1
 done
 
+url="http://127.0.0.1:$(cat "$folder/port")/v1"
 status=0
-evalhub run quickstart-v1 --model-url "http://127.0.0.1:$(cat "$folder/port")/v1" --model-name demo-model "$@" || status=$?
+.venv/bin/evalhub-kfp run "$collection" --model-url "$url" --model-name demo-model \
+  --judge-url "$url" --judge-name demo-model "$@" || status=$?
 exit $status

@@ -94,10 +94,10 @@ def test_the_python_example_runs_as_it_stands(demo: tuple[Path, subprocess.Compl
 
 def test_the_walk_to_a_provider_of_ones_own_works_as_it_stands(tmp_path: Path) -> None:
     (walk,) = [block for block in blocks("sh") if "providers new" in block]
-    environ = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    (tmp_path / ".venv").symlink_to(sys.prefix)
     with running(DemoModelSettings()) as server:
         for line in walk.replace("http://127.0.0.1:8000/v1", server.base_url).splitlines():
-            done = subprocess.run(shlex.split(line), cwd=tmp_path, env=environ, capture_output=True, text=True)
+            done = subprocess.run(shlex.split(line), cwd=tmp_path, capture_output=True, text=True)
             assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
     assert "pass" in done.stdout
     assert [path.name for path in (tmp_path / "mine" / "providers").iterdir()] == ["my-framework"]
