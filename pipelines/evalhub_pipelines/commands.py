@@ -21,7 +21,8 @@ _SENSITIVE_NAME = re.compile(
     re.IGNORECASE,
 )
 _PASSWORD_IN_ADDRESS = re.compile(r"://[^/\s@]*:[^/\s@]+@")
-_OURS = {"PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", MODEL_SECRET}
+# without .pyc files a framework compiles itself anew at every start, and some take ten seconds for that
+_OURS = {"PYTHONPATH", "PYTHONHOME", "PYTHONDONTWRITEBYTECODE", "VIRTUAL_ENV", MODEL_SECRET}
 
 
 @dataclass(frozen=True)
