@@ -1,0 +1,24 @@
+"""LightEval's own command on the work of smoke-v1: `python own_command.py MODEL_URL MODEL_NAME NUM_EXAMPLES`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+TASKS = Path(__file__).resolve().parents[1] / "tasks" / "quickstart.py"
+
+url, model, examples = sys.argv[1:]
+arguments = f"model_name=openai/{model},base_url={url},api_key=none,concurrent_requests=8,max_model_length=32768"
+os.environ |= {
+    "HF_HUB_OFFLINE": "1",
+    "HF_HOME": str(Path.cwd() / "huggingface"),
+    "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+}
+os.execv(
+    sys.executable,
+    [
+        *(sys.executable, "-m", "lighteval", "endpoint", "litellm", arguments, "quickstart_arithmetic|0"),
+        *("--custom-tasks", str(TASKS), "--output-dir", "out", "--save-details", "--max-samples", examples),
+    ],
+)
