@@ -32,9 +32,6 @@ _OWN = {
 }
 
 
-_BEFORE = dict(os.environ)
-
-
 class DeepEvalAdapter(FrameworkAdapter):
     """Runs deepeval inside this process, one benchmark after the other."""
 
@@ -76,7 +73,8 @@ class DeepEvalAdapter(FrameworkAdapter):
             failures = {case.id: case.failure or "the output is empty" for case in cases if not case.has_output}
             _check(failures, cases, config)
 
-            _prepare(config)
+            stack.enter_context(surroundings.applied(config.work_dir, own=_OWN))
+            _forget_its_service()
             import deepeval_judging
             import deepeval_metrics
 
@@ -128,13 +126,8 @@ class DeepEvalAdapter(FrameworkAdapter):
         return results
 
 
-def _prepare(config: JobSpec) -> None:
-    """Set what deepeval reads when it is imported."""
-    # what the benchmark before has set names folders that are gone
-    os.environ.clear()
-    os.environ.update(_BEFORE)
-    os.environ.update(surroundings.variables(config.work_dir, own=_OWN))
-    # with a key of its maker's service deepeval sends every test case there
+def _forget_its_service() -> None:
+    """With a key of its maker's service deepeval sends every test case there."""
     for name in [name for name in os.environ if name.startswith("CONFIDENT_")]:
         del os.environ[name]
 

@@ -20,9 +20,6 @@ if TYPE_CHECKING:
     from inspect_results import Results
 
 
-_BEFORE = dict(os.environ)
-
-
 class InspectAdapter(FrameworkAdapter):
     """Runs inspect inside this process, one benchmark after the other."""
 
@@ -49,7 +46,10 @@ class InspectAdapter(FrameworkAdapter):
             relay.check()
             if judge and (chosen.judge or parameters.task):
                 judge.check()
-            _prepare(config, judge)
+            own = {"INSPECT_DISPLAY": "none", "XDG_DATA_HOME": str(config.work_dir / "data")}
+            # inspect asks no hub, and tasks that do say so by what they load
+            stack.enter_context(surroundings.applied(config.work_dir, own=own, hub=True))
+            _tell(config, judge)
             import inspect_results
             import inspect_run
 
@@ -101,23 +101,13 @@ class InspectAdapter(FrameworkAdapter):
         return found
 
 
-def _prepare(config: JobSpec, judge: Relay | None) -> None:
-    """Set what inspect reads when it is imported, or a task when it is made."""
-    own = {"INSPECT_DISPLAY": "none", "XDG_DATA_HOME": str(config.work_dir / "data")}
-    # inspect asks no hub, and tasks that do say so by what they load
-    _begin_anew()
-    os.environ.update(surroundings.variables(config.work_dir, own=own, hub=True))
+def _tell(config: JobSpec, judge: Relay | None) -> None:
+    """Set what tasks take from the environment."""
     if config.credentials.hf_token:
         os.environ["HF_TOKEN"] = config.credentials.hf_token
     if judge:
         # tasks that take a judge by its name
         os.environ.update(JUDGE_BASE_URL=judge.url, JUDGE_API_KEY=judge.token)
-
-
-def _begin_anew() -> None:
-    """Take back what the benchmark before set: its folders are gone."""
-    os.environ.clear()
-    os.environ.update(_BEFORE)
 
 
 def _check(config: JobSpec, results: Results, failures: dict[str, str]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from pathlib import Path
 
@@ -61,7 +60,7 @@ def _run(config: JobSpec, parameters: Parameters, callbacks: JobCallbacks) -> Jo
         request_timeout=parameters.request_timeout,
         listen=listen,
     ) as relay:
-        _check(relay, config.model.name)
+        relay.check()
         enter(JobPhase.LOADING_DATA)
         lighteval_launch.prepare(config.work_dir, config.credentials.hf_token)
         # after what LightEval reads at import is set, and not at all when there is nobody to ask
@@ -131,21 +130,6 @@ def _run(config: JobSpec, parameters: Parameters, callbacks: JobCallbacks) -> Jo
     )
     enter(JobPhase.COMPLETED)
     return results
-
-
-def _check(relay: Relay, model_name: str) -> None:
-    """Fail before LightEval's slow start where no request can succeed.
-
-    Raises:
-        EvalHubError: the server cannot be reached, or refuses the key.
-    """
-    relay.check()
-    if relay.forward("GET", "/models", None).status in (401, 403):
-        # some servers keep their list from a key that is good for the model
-        question = {"model": model_name, "messages": [{"role": "user", "content": "Say yes."}], "max_tokens": 1}
-        relay.forward("POST", "/chat/completions", json.dumps(question).encode())
-        if relay.ledger.fatal:
-            raise EvalHubError(relay.ledger.fatal)
 
 
 def _tasks_file(config: JobSpec, parameters: Parameters, names: tuple[str, ...]) -> Path | None:

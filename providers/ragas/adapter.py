@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -74,7 +73,7 @@ class RagasAdapter(FrameworkAdapter):
 
         with ExitStack() as stack:
             relays = _relays(config, parameters, bool(silent), stack)
-            os.environ.update(surroundings.variables(config.work_dir, own=_QUIET))
+            stack.enter_context(surroundings.applied(config.work_dir, own=_QUIET))
             for relay in relays.values():
                 relay.check()
             answers = {}

@@ -171,7 +171,20 @@ def test_an_unreachable_server_is_found_before_the_framework_starts(relay: Any) 
         found.check()
 
 
-@pytest.mark.parametrize("status", [401, 404, 503])
+def test_a_wrong_key_is_found_before_the_framework_starts(relay: Any) -> None:
+    settings = DemoModelSettings(api_key="another", model_name="a-model")
+    refusal = pytest.raises(EvalHubError, match=r"HTTP 401.*is api-key of the")
+    with running(settings) as server, relay(server.base_url) as found, refusal:
+        found.check()
+    assert found.ledger.lost == []
+
+
+def test_a_key_that_may_not_see_the_list_is_good_when_the_model_answers(relay: Any) -> None:
+    with serving({"/v1/models": (403, {}), f"/v1{CHAT}": chat("Hi")}) as server, relay(server.url) as found:
+        found.check()
+
+
+@pytest.mark.parametrize("status", [404, 503])
 def test_a_server_without_a_model_list_passes_the_check(relay: Any, status: int) -> None:
     with serving({"/v1/models": (status, {})}) as server, relay(server.url, tries=1) as found:
         found.check()

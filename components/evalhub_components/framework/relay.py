@@ -110,16 +110,19 @@ class Relay:
         self._upstream.close()
 
     def check(self) -> None:
-        """Ask for the model list, so that what would fail every request fails before the framework starts.
+        """Look whether the server is there and takes the key, so that no framework is started for nothing.
 
-        A server may have no list, or forbid it to a key that is good for the model; and one that is busy now may
-        recover: all of that is left to the requests themselves.
+        A server may have no model list, or forbid it to a key that is good for the model, which is then asked for one
+        token. One that is busy now may recover: that is left to the requests themselves.
 
         Raises:
-            EvalHubError: the server cannot be reached or trusted.
+            EvalHubError: the server cannot be reached or trusted, or refuses the key.
         """
         answer = self._upstream.ask("GET", "/models")
-        if answer.status == 0:
+        if answer.status in (401, 403):
+            question = {"model": self._model.name, "max_tokens": 1, "messages": [{"role": "user", "content": "Hello."}]}
+            answer = self._upstream.ask("POST", "/chat/completions", json.dumps(question).encode())
+        if answer.status in (0, 401, 403):
             raise EvalHubError(answer.failure)
 
     def forward(self, method: str, path: str, body: bytes | None) -> Answer:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import ssl
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from evalhub_components.errors import EvalHubError
@@ -46,6 +47,21 @@ def variables(work_dir: Path, *, own: Mapping[str, str] = {}, hub: bool = False)
     for name in ("NO_PROXY", "no_proxy"):
         found[name] = ",".join(part for part in (found.get(name), LOCAL) if part)
     return found
+
+
+@contextmanager
+def applied(work_dir: Path, *, own: Mapping[str, str] = {}, hub: bool = False) -> Iterator[None]:
+    """Give this process the environment of a framework that runs in it, and take it back: the next has its own folders.
+
+    Args are those of `variables`.
+    """
+    before = dict(os.environ)
+    os.environ.update(variables(work_dir, own=own, hub=hub))
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
 
 
 def ca_bundle(ca_cert: Path | None, work_dir: Path) -> Path | None:

@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,15 @@ def test_a_framework_looks_nothing_up_and_keeps_its_caches_to_itself(
 def test_what_the_caller_sets_goes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HOME", "/models")
     assert surroundings.variables(tmp_path)["HF_HOME"] == "/models"
+
+
+def test_what_one_benchmark_sets_is_taken_back_for_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HF_HOME", raising=False)
+    for name in ("first", "second"):
+        with surroundings.applied(tmp_path / name, own={"LEFT": name}):
+            assert os.environ["HF_HOME"] == str(tmp_path / name / "huggingface")
+            os.environ["BY_THE_FRAMEWORK"] = "1"
+    assert not {"HF_HOME", "LEFT", "BY_THE_FRAMEWORK"} & os.environ.keys()
 
 
 def test_no_proxy_stands_before_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
