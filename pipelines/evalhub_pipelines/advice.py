@@ -44,6 +44,11 @@ def notes(plan: EvaluationPlan, num_examples: int | None = None) -> list[str]:
     advisory = [task.slug for task in plan.tasks if task.weight == 0 and not task.required]
     if advisory:
         found.append(f"advisory, decides nothing: {_listed(advisory)}")
+    judged = [task.slug for task in plan.tasks if task.judge]
+    if judged:
+        found.append(
+            f"answers are judged by a model, which the run must name (judge: {{url, name}}): {_listed(judged)}"
+        )
     untested = [task.slug for task in plan.tasks if task.threshold is None]
     if untested:
         found.append(f"without a threshold of its own: {_listed(untested)}")

@@ -53,6 +53,10 @@ def command_of(provider: Provider, folder: Path, announce: Callable[[str], None]
     bridged = not (folder / "adapter.py").is_file()
     if bridged and not given:
         raise EvalHubError(f"{folder}: has neither adapter.py nor runtime.local.command, so it cannot run here")
+    if bridged and any(benchmark.judge for benchmark in provider.benchmarks):
+        raise EvalHubError(
+            f"{folder}: has benchmarks with a judge and no adapter.py, and what EvalHub starts gets no judge"
+        )
     environ = {key: value for key, value in os.environ.items() if not _is_private(key, value)}
     environ |= {
         "PYTHONPATH": str(environments.components_path()),

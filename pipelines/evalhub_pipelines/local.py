@@ -165,7 +165,11 @@ def resume(directory: Path, catalog: Catalog, options: Options) -> Finished:
             options.listener({"event": "stage", "stage": "fingerprint"})
             fingerprint = _same_model(loaded, steps.fingerprint(record.model_url, record.model_name, secret), options)
             # another judge than before judges everything anew that is judged at all
-            record = record.model_copy(update={"judge": _asked(record.judge, plan.tasks)})
+            judge = _asked(record.judge, plan.tasks)
+            if judge != record.judge:
+                message = "another judge answers than before: what it judged is judged anew"
+                options.listener({"event": "stage", "stage": "fingerprint", "message": message})
+            record = record.model_copy(update={"judge": judge})
             left = remaining(replace(loaded, record=record), fingerprint)
             commands = _commands(plan, left, catalog, options)
         except KeyboardInterrupt:
@@ -325,7 +329,9 @@ def _secret(name: str | None) -> Path | None:
 def _recorded(judge: JudgeConfig | None) -> RecordedJudge | None:
     if judge is None:
         return None
-    return RecordedJudge(url=judge.url, name=judge.name, secret=judge.auth.secret_ref if judge.auth else None)
+    return RecordedJudge(
+        url=judge.url.rstrip("/"), name=judge.name, secret=judge.auth.secret_ref if judge.auth else None
+    )
 
 
 def _asked(judge: RecordedJudge | None, tasks: Sequence[BenchmarkTask]) -> RecordedJudge | None:
@@ -341,7 +347,12 @@ def _asked(judge: RecordedJudge | None, tasks: Sequence[BenchmarkTask]) -> Recor
         what = "needs a model that judges answers" if len(judged) == 1 else "need a model that judges answers"
         raise EvalHubError(f"{', '.join(judged)}: {what} (set judge: {{url, name}} in eval.yaml, or --judge-url)")
     secret = directories.secret(judge.secret, "judge.auth.secret_ref") if judge.secret else None
-    found = steps.fingerprint(judge.url, judge.name, secret)
+    try:
+        found = steps.fingerprint(judge.url, judge.name, secret)
+    except EvalHubError as error:
+        # the step takes whom it asks for the model
+        said = str(error).replace("model.url", "judge.url").replace("model.auth", "judge.auth")
+        raise EvalHubError(f"the judge: {said}") from None
     return judge.model_copy(update={"fingerprint": found.digest()})
 
 

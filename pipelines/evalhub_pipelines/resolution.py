@@ -81,7 +81,7 @@ def resolve(
                 max_error_rate=settings.max_error_rate or 0.0,
                 test_data_ref=entry.test_data_ref,
                 hardware=_hardware(hardware_config, entry.hardware_config, collection.hardware_config),
-                judge=benchmark.judge,
+                judge=benchmark.judge if entry.judge is None else entry.judge,
             )
         )
     if not any(entry.weight > 0 for entry in collection.benchmarks):
@@ -189,9 +189,12 @@ def _benchmark(
         problems.append(Problem(f"{where}.provider_id", f"there is no provider {entry.provider_id!r}{hint}"))
         return None
     benchmark = provider.benchmark(entry.id)
+    if benchmark is None and provider.takes_others and entry.primary_score is not None:
+        return Benchmark(id=entry.id)
     if benchmark is None:
         hint = near(entry.id, [name for b in provider.benchmarks for name in (b.id, *b.aliases)])
-        problems.append(Problem(f"{where}.id", f"provider {provider.id} has no benchmark {entry.id!r}{hint}"))
+        more = "; one that it does not list brings a primary_score" if provider.takes_others else ""
+        problems.append(Problem(f"{where}.id", f"provider {provider.id} has no benchmark {entry.id!r}{hint}{more}"))
     return benchmark
 
 

@@ -45,7 +45,7 @@ class Judged(FrameworkAdapter):
                 with urllib.request.urlopen(request) as response:
                     score = float(json.load(response)["choices"][0]["message"]["content"] == "5")
             print("the judge's key is", config.judge.credentials.api_key)
-        assert bool(config.judge) == config.benchmark_id.startswith("judged") or "EVALHUB_TOGETHER" in os.environ
+        assert bool(config.judge) == config.benchmark_id.startswith("judged")
         return JobResults(
             id=config.id,
             benchmark_id=config.benchmark_id,
@@ -125,6 +125,38 @@ def test_a_benchmark_asks_the_judge_and_no_other_knows_of_it(
     assert "the judge's key is ***" in (run / "benchmarks" / "000-judged" / "log.txt").read_text()
 
 
+def test_in_one_start_of_the_framework_too_only_who_needs_the_judge_gets_it(
+    cli: Any, judged: Path, model: DemoModelServer, write: Any, tmp_path: Path
+) -> None:
+    path = judged / "collections" / "jury.yaml"
+    document = yaml.safe_load(path.read_text())
+    path.write_text(yaml.safe_dump({**document, "execution": {"batch": "provider"}}))
+    with judge() as server:
+        path = write("eval.yaml", evaluation(model, server.base_url))
+        done = cli("run", path, "--catalog", judged, "--no-mlflow", environ=secrets(tmp_path))
+    assert done.status == 0, done.out + done.err
+    assert json.loads((cli.run_directory() / "verdict.json").read_text())["score"] == 1.0
+
+
+def test_evidence_that_names_another_judge_than_the_run_is_no_evidence(
+    cli: Any, judged: Path, model: DemoModelServer, write: Any, tmp_path: Path
+) -> None:
+    with judge() as server:
+        path = write("eval.yaml", evaluation(model, server.base_url))
+        assert cli("run", path, "--catalog", judged, "--no-mlflow", environ=secrets(tmp_path)).status == 0
+    run = cli.run_directory()
+    assert cli("verify", run).status == 0
+    [config] = [
+        blob
+        for blob in (run / "evidence" / "blobs" / "sha256").iterdir()
+        if b'"kind":"run"' in blob.read_bytes() and b'"judge"' in blob.read_bytes()
+    ]
+    said = json.loads(config.read_bytes())
+    assert said["judge"] == {"url": server.base_url, "name": "a-judge", "fingerprint": said["judge"]["fingerprint"]}
+    card = next(file for file in run.rglob("eval-card.json"))
+    assert "of-judge" not in card.read_text()
+
+
 def test_a_run_without_the_judge_it_needs_ends_before_it_begins(cli: Any, judged: Path, model: DemoModelServer) -> None:
     endpoint = ("--model-url", model.base_url, "--model-name", "demo-model")
     done = cli("run", "jury", "--catalog", judged, *endpoint, "--no-mlflow")
@@ -141,7 +173,8 @@ def test_a_judge_that_refuses_the_key_ends_the_run_before_it_begins(
         named = ("--judge-url", server.base_url, "--judge-name", "a-judge")
         done = cli("run", "jury", "--catalog", judged, *endpoint, *named, "--no-mlflow")
     assert done.status == 2
-    assert server.base_url in done.err
+    assert f"the judge: {server.base_url}: refuses access" in done.err
+    assert "judge.auth.secret_ref" in done.err
     assert cli.run_directories() == []
 
 

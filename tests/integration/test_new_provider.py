@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 
+from evalhub_pipelines.provider_testing import Trial, unable
+
 CHECKOUT = Path(__file__).resolve().parents[2]
 
 
-@pytest.mark.parametrize("name", ["x", "my_framework", "a-b-2c"])
+@pytest.mark.parametrize("name", ["x", "my_framework", "a-b-2c", "null"])
 def test_its_code_is_as_tidy_as_ours(cli: Any, tmp_path: Path, name: str) -> None:
     assert cli("providers", "new", name, "--catalog", tmp_path / "mine").status == 0
     folder = tmp_path / "mine" / "providers" / name
@@ -48,3 +50,25 @@ def test_a_folder_that_cannot_be_written_is_named(cli: Any, tmp_path: Path) -> N
     done = cli("providers", "new", "anything", "--catalog", tmp_path / "mine")
     assert done.status == 2
     assert "mine/providers/anything: cannot be written" in done.err
+
+
+def test_a_provider_that_is_there_is_not_hidden(cli: Any, tmp_path: Path) -> None:
+    done = cli("providers", "new", "garak", "--catalog", tmp_path / "mine")
+    assert done.status == 2
+    assert "is a provider that is there already" in done.err
+
+
+def test_lost_answers_that_belong_to_nobody_fail_the_benchmark(cli: Any, tmp_path: Path) -> None:
+    """A framework may send a question otherwise than it stands in the data."""
+    assert cli("providers", "new", "rewriting", "--catalog", tmp_path / "mine").status == 0
+    folder = tmp_path / "mine" / "providers" / "rewriting"
+    framework = folder / "rewriting_framework.py"
+    text = framework.read_text()
+    framework.write_text(
+        text.replace(
+            '_answer(url, token, model, item["question"])', '_answer(url, token, model, item["question"].upper())'
+        )
+    )
+    with unable(500) as url:
+        outcome = Trial(folder, tmp_path).run("questions", url, parameters={"max_retries": 1})
+    assert "20 requests got no answer, and it is not known whose they were: 1 x HTTP 500" in outcome.reason

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import email.utils
+import http.client
 import json
 import socket
 import ssl
 import threading
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -230,7 +235,147 @@ def test_its_progress_is_heard(relay: Any) -> None:
         relay(server.url, listen=lambda ledger: heard.append(ledger.answered)) as found,
     ):
         ask(found)
-    assert heard == [1]
+    assert heard == [1, 1]  # the last time at the end, with everything in it
+
+
+def test_a_listener_that_fails_costs_no_answer(relay: Any) -> None:
+    def fail(_: object) -> None:
+        raise ValueError("no terminal")
+
+    with serving({f"/v1{CHAT}": chat("5")}) as server, relay(server.url, listen=fail) as found:
+        assert ask(found)[0] == 200
+
+
+def test_nothing_else_is_given_without_the_token(relay: Any) -> None:
+    secret = (200, {"secret": True})
+    with serving({"/v1/files/a": secret, "/v1/../admin": secret}) as server, relay(server.url) as found:
+        assert ask(found, "/files/a", None, token="none")[0] == 401
+        assert ask(found, "/../admin", None)[0] == 404
+        assert ask(found, "/files/a", None)[0] == 200
+        assert [path for path, _, _ in server.requests] == ["/v1/files/a"]
+
+
+def test_it_ends_with_its_context_for_whoever_is_still_connected(relay: Any) -> None:
+    with serving({f"/v1{CHAT}": chat("5")}) as server:
+        with relay(server.url) as found:
+            client = http.client.HTTPConnection("127.0.0.1", int(found.url.rpartition(":")[2].removesuffix("/v1")))
+            for _ in range(2):
+                headers = {"Authorization": f"Bearer {found.token}"}
+                client.request("POST", f"/v1{CHAT}", json.dumps(QUESTION), headers)
+                with client.getresponse() as response:
+                    response.read()
+        client.request("POST", f"/v1{CHAT}", json.dumps(QUESTION), headers)
+        with client.getresponse() as response:
+            assert "the benchmark is over" in response.read().decode()
+        client.close()
+        assert server.asked(f"/v1{CHAT}") == 2
+    assert found.ledger.answered == 2
+
+
+@pytest.mark.parametrize(
+    ("path", "document", "wrong"),
+    [
+        (CHAT, {"error": {"message": "upstream is out"}}, "the answer is an error (upstream is out)"),
+        (CHAT, {"choices": []}, "the answer has no choices"),
+        (CHAT, [], "the answer is no JSON object"),
+        ("/embeddings", {"choices": [1]}, "the answer has no data"),
+    ],
+)
+def test_a_good_status_alone_is_no_answer(relay: Any, path: str, document: Any, wrong: str) -> None:
+    with serving({f"/v1{path}": (200, document)}) as server, relay(server.url) as found:
+        assert ask(found, path)[0] == 400
+        assert found.ledger.answered == 0
+        assert wrong in found.ledger.explain()
+
+
+@pytest.mark.parametrize(
+    ("stream", "status"),
+    [
+        (b'data: {"choices": [{"delta": {"content": "5"}}]}\n\ndata: [DONE]\n\n', 200),
+        (b'data: {"choices": [{"delta": {"content": "5"}}]}\n\n', 400),
+        (b'data: {"error": "out"}\n\ndata: [DONE]\n\n', 400),
+        (b"", 400),
+    ],
+    ids=["whole", "cut", "error", "empty"],
+)
+def test_a_streamed_answer_is_one_when_it_was_ended(relay: Any, stream: bytes, status: int) -> None:
+    answer = (200, stream, {"Content-Type": "text/event-stream"})
+    with serving({f"/v1{CHAT}": answer}) as server, relay(server.url) as found:
+        request = urllib.request.Request(f"{found.url}{CHAT}", b"{}", {"Authorization": f"Bearer {found.token}"})
+        try:
+            with urllib.request.urlopen(request) as response:
+                seen, body = response.status, response.read()
+                assert body == stream
+        except urllib.error.HTTPError as error:
+            with error:
+                seen = error.code
+        assert seen == status
+        assert found.ledger.answered == (status == 200)
+
+
+def test_numbers_that_are_none_are_not_counted(relay: Any) -> None:
+    answer = chat("5", usage=[1])
+    with serving({f"/v1{CHAT}": answer}) as server, relay(server.url) as found:
+        assert ask(found)[0] == 200
+        assert found.ledger.answered == 1
+
+
+def test_a_part_of_the_api_that_a_server_lacks_is_no_fault_of_the_model(relay: Any) -> None:
+    with serving({f"/v1{CHAT}": chat("5")}) as server, relay(server.url) as found:
+        assert ask(found, "/tokenize")[0] == 404
+        assert ask(found)[0] == 200
+        assert not found.ledger.lost
+
+
+def test_a_redirect_is_not_followed_and_says_where_it_leads(relay: Any) -> None:
+    moved = (307, {}, {"Location": "https://elsewhere.example/v1"})
+    with serving({f"/v1{CHAT}": moved}) as server, relay(server.url) as found:
+        assert "it points to https://elsewhere.example/v1 (name that address)" in ask(found)[1]["error"]["message"]
+
+
+@pytest.mark.parametrize("when", ["date", "1.5"])
+def test_a_server_that_names_its_time_is_left_alone_so_long(relay: Any, when: str) -> None:
+    said = (
+        email.utils.format_datetime(datetime.now(UTC) + timedelta(seconds=2), usegmt=True) if when == "date" else when
+    )
+    begun = time.monotonic()
+    with serving({f"/v1{CHAT}": [(503, {}, {"Retry-After": said}), chat("5")]}) as server, relay(server.url) as found:
+        assert ask(found)[0] == 200
+    assert time.monotonic() - begun >= 0.9  # a date has whole seconds
+
+
+@pytest.mark.parametrize(
+    "url", ["http://[fe80::abcd/v1", "http://host:99999/v1", "ftp://host/v1", "http://host/v1?key=1", "http:///v1"]
+)
+def test_what_is_no_address_is_refused(relay: Any, url: str) -> None:
+    with pytest.raises(EvalHubError, match=r"is no http or https address|must be a host and a path"):
+        relay(url)
+
+
+def test_a_password_in_an_address_is_not_repeated(relay: Any) -> None:
+    with pytest.raises(EvalHubError) as caught:
+        relay("http://me:s3cret@host/v1?a=b")
+    assert "s3cret" not in str(caught.value)
+
+
+def test_an_address_of_ip_version_6_needs_no_port(relay: Any) -> None:
+    with (
+        relay("http://[::1]/v1", tries=1) as found,
+        pytest.raises(EvalHubError, match=r"cannot connect|connection lost"),
+    ):
+        found.check()
+
+
+def test_a_connection_that_breaks_before_it_is_secure_is_tried_again(relay: Any, tmp_path: Path) -> None:
+    certificate, key = write_certificates(tmp_path / "tls")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    ca = tmp_path / "tls" / "ca.crt"
+    with contextlib.ExitStack() as stack:
+        server = stack.enter_context(serving({f"/v1{CHAT}": chat("5")}, context))
+        found = stack.enter_context(relay(stack.enter_context(_dropping_first(server.url)), ca_cert=ca))
+        assert ask(found)[0] == 200
+        assert found.ledger.usage["requests"] == 2
 
 
 def test_a_ca_of_the_servers_own_is_trusted_when_it_is_given(relay: Any, tmp_path: Path) -> None:
@@ -296,6 +441,39 @@ def _job(folder: Path, judge: JudgeModel | None) -> JobSpec:
         timeout=60,
         judge=judge,
     )
+
+
+@contextmanager
+def _dropping_first(url: str) -> Iterator[str]:
+    """Pass bytes on to a server on this machine, but hang up on the first who connects; yield the address."""
+
+    def pump(source: socket.socket, target: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while chunk := source.recv(1 << 16):
+                target.sendall(chunk)
+        with contextlib.suppress(OSError):
+            target.shutdown(socket.SHUT_WR)
+
+    def serve(listening: socket.socket, port: int) -> None:
+        listening.accept()[0].close()
+        while True:
+            try:
+                near, _ = listening.accept()
+            except OSError:
+                return
+            with near, socket.create_connection(("127.0.0.1", port)) as far:
+                back = threading.Thread(target=pump, args=(far, near), daemon=True)
+                back.start()
+                pump(near, far)
+                back.join()
+
+    port = int(url.rpartition(":")[2].removesuffix("/v1"))
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        thread = threading.Thread(target=serve, args=(listening, port), daemon=True)
+        thread.start()
+        yield f"https://127.0.0.1:{listening.getsockname()[1]}/v1"
+        listening.shutdown(socket.SHUT_RDWR)
+        thread.join()
 
 
 @contextmanager

@@ -167,7 +167,7 @@ class Harness:
             num_few_shot=task.num_few_shot,
             test_data=settings.test_data,
             credentials=self._credentials,
-            judge=self._judge,
+            judge=self._judge if task.judge else None,
         )
         entry = _Entry(task, request.task_digest, folder, spec)
         self._tell(entry, "initializing")

@@ -40,6 +40,16 @@ class Ledger:
     lost: list[Lost] = field(default_factory=list)
     usage: Counter[str] = field(default_factory=Counter)
     fatal: str | None = None
+    _kinds: Counter[str] = field(default_factory=Counter)
+    _first: dict[str, str] = field(default_factory=dict)  # the first reason of every kind
+
+    def lose(self, text: str, reason: str) -> None:
+        """Enter a request that got no usable answer."""
+        self.lost.append(Lost(text, reason))
+        kind = reason.partition(": ")[0]
+        if kind != NOT_ASKED:
+            self._kinds[kind] += 1
+            self._first.setdefault(kind, reason)
 
     @property
     def is_hopeless(self) -> bool:
@@ -52,13 +62,15 @@ class Ledger:
         """Return why requests got no answer, empty when all did."""
         if self.fatal:
             return self.fatal
-        kinds = Counter(lost.reason.partition(": ")[0] for lost in self.lost)
-        del kinds[NOT_ASKED]  # for the reasons of the others
-        first = {lost.reason.partition(": ")[0]: lost.reason for lost in reversed(self.lost)}
-        return ", ".join(f"{count} x {first[kind]}" for kind, count in kinds.most_common(3))
+        return ", ".join(f"{count} x {self._first[kind]}" for kind, count in self._kinds.most_common(3))
 
     def reason_for(self, text: str) -> str | None:
-        """Return why a question with `text` in it got no answer, None when nothing was lost about it."""
+        """Return why a question got no answer, None when nothing was lost about it.
+
+        Args:
+            text: as it was sent, and in no other question: a short one may be an example in another's prompt, and then
+                the whole prompt is what to look for.
+        """
         return next((lost.reason for lost in self.lost if text and text in lost.text), None)
 
 

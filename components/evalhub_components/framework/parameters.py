@@ -39,7 +39,8 @@ def parse(
         for item in error.errors():
             place = ".".join([f"{benchmark_id}: parameters", *map(str, item["loc"])])
             if item["type"] == "extra_forbidden":
-                what = _unknown(str(item["loc"][-1]), model, {**_ELSEWHERE, **elsewhere})
+                top = len(item["loc"]) == 1
+                what = _unknown(str(item["loc"][0]), model, {**_ELSEWHERE, **elsewhere}) if top else "unknown key"
             else:
                 what = item["msg"].removeprefix("Value error, ")
             problems.append(Problem(place, what[:1].lower() + what[1:]))

@@ -15,6 +15,7 @@ from pathlib import Path
 
 _LOOK_SECONDS = 0.1
 _LAST_WORDS = 20
+_LAST_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,8 @@ def run(
 ) -> End:
     """Run a program to its end, or until `stop` says so, and print what it prints.
 
-    Nothing that it started is left. Exit codes of frameworks say little: whoever calls this looks at what was written.
+    Nothing that it started in its session is left. Exit codes of frameworks say little: whoever calls this looks at
+    what was written.
 
     Args:
         argv: without a secret, because every user of the machine can read it.
@@ -53,6 +55,9 @@ def run(
         folder: its working directory.
         listen: called with every line that it prints.
         stop: asked ten times a second.
+
+    Raises:
+        Exception: what `listen` raised; the program is ended then.
     """
     process = subprocess.Popen(
         argv,
@@ -67,11 +72,12 @@ def run(
     )
     said: deque[str] = deque(maxlen=_LAST_WORDS)
     stopped = False
-    reader = threading.Thread(target=_read, args=(process, said, listen), daemon=True)
+    failures: list[Exception] = []
+    reader = threading.Thread(target=_read, args=(process, said, listen, failures), daemon=True)
     reader.start()
     try:
         while process.poll() is None:
-            if stop():
+            if failures or stop():
                 stopped = True
                 break
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -81,15 +87,23 @@ def run(
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-        reader.join()
+        # who has left its session keeps the pipe open, and is the harness's to end
+        reader.join(_LAST_SECONDS)
+    if failures:
+        raise failures[0]
     return End(None if stopped else process.returncode, list(said))
 
 
-def _read(process: subprocess.Popen[str], said: deque[str], listen: Callable[[str], None]) -> None:
+def _read(
+    process: subprocess.Popen[str], said: deque[str], listen: Callable[[str], None], failures: list[Exception]
+) -> None:
     assert process.stdout is not None
     with process.stdout as lines:
         for line in lines:
             sys.stdout.write(line)
             if line.strip():
                 said.append(line.strip())
-            listen(line)
+            try:
+                listen(line)
+            except Exception as error:  # a pipe that nobody reads would stop the program
+                failures.append(error)

@@ -37,12 +37,13 @@ def variables(work_dir: Path, *, own: Mapping[str, str] = {}, hub: bool = False)
     """Return the environment of a framework; what the caller's environment sets goes before `QUIET` and `own`.
 
     Args:
-        work_dir: caches go into this folder, so that nothing of an earlier run is taken for today's.
+        work_dir: caches go into this folder, so that nothing of an earlier run is taken for today's. Downloads from a
+            hub do not where the caller sets HF_HOME: whoever does that wants to keep them.
         own: the framework's own switches, telemetry foremost.
         hub: whether the benchmark needs the Hugging Face hub.
     """
-    found = {**QUIET, **own, "HF_HOME": str(work_dir / "huggingface"), "XDG_CACHE_HOME": str(work_dir / "cache")}
-    found |= {**({} if hub else OFFLINE), **os.environ}
+    found = {**QUIET, **own, "HF_HOME": str(work_dir / "huggingface")}
+    found |= {**({} if hub else OFFLINE), **os.environ, "XDG_CACHE_HOME": str(work_dir / "cache")}
     # a relay listens on this machine, where no proxy finds it
     for name in ("NO_PROXY", "no_proxy"):
         found[name] = ",".join(part for part in (found.get(name), LOCAL) if part)

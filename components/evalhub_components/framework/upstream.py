@@ -7,19 +7,21 @@ import contextlib
 import http.client
 import json
 import random
+import re
 import ssl
 import threading
 import time
 import urllib.request
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from email.utils import parsedate_to_datetime
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from evalhub_components.adapter import ModelCredentials, ModelEndpoint
+from evalhub_components.errors import EvalHubError
 from evalhub_components.framework import surroundings
 
-_FATAL = frozenset({401, 403, 404, 405})
 _TRANSIENT = frozenset({408, 409, 425, 429})
 _LONGEST_WAIT = 60.0
 _LONGEST_ANSWER = 256 << 20
@@ -44,11 +46,6 @@ class Answer:
     failure: str = ""
     wait: float | None = None
 
-    @property
-    def is_fatal(self) -> bool:
-        """Whether no other request will fare better: a wrong key, address or model."""
-        return self.status in _FATAL
-
 
 class Upstream:
     """The server of one model; any number of threads may ask it, over connections that are kept open until `close`.
@@ -57,7 +54,11 @@ class Upstream:
         endpoint: its `url` ends in `/v1`.
         work_dir: gets a bundle of certificates where the server has a CA of its own.
         tries: how often a request is sent, the first time included.
-        request_timeout: seconds one try may take, from the first byte sent to the last one read.
+        request_timeout: seconds one try may take until the headers have come, and until the last byte has.
+        role: whose server it is, in messages: the `model`'s or the `judge`'s.
+
+    Raises:
+        EvalHubError: the address cannot be one, or the CA certificate not be read.
     """
 
     def __init__(
@@ -68,17 +69,20 @@ class Upstream:
         *,
         tries: int = 3,
         request_timeout: float = 120.0,
+        role: str = "model",
     ) -> None:
         self.url = endpoint.url.rstrip("/")
+        self._role = role
         self._model = endpoint.name
         self._key = credentials.api_key
         self._tries = tries
         self._timeout = request_timeout
-        self._parts = urlsplit(self.url)
+        self._parts, self._port = _address(self.url)
         bundle = surroundings.ca_bundle(credentials.ca_cert, work_dir)
         self._context = ssl.create_default_context(cafile=str(bundle) if bundle else None)
         self._lock = threading.Lock()
         self._idle: list[http.client.HTTPConnection] = []
+        self._is_closed = False
 
     def ask(
         self, method: str, path: str, body: bytes | None = None, *, is_over: Callable[[], bool] = lambda: False
@@ -89,16 +93,19 @@ class Upstream:
             path: behind `/v1`, with its slash.
             is_over: asked before every repetition; nobody waits for the answer any more when it says so.
         """
+        sent = 0
         for number in range(1, self._tries + 1):
             answer = self._send(method, path, body)
+            sent += answer.tries
             if answer.wait is None or number == self._tries or is_over():
                 break
             self._pause(max(answer.wait, min(2.0 ** (number - 1), 8.0) + random.random() / 4), is_over)
-        return Answer(answer.status, answer.body, answer.content_type, number, answer.failure)
+        return replace(answer, tries=sent)
 
     def close(self) -> None:
-        """Close the connections that nobody uses."""
+        """Close the connections that nobody uses, and keep none from now on."""
         with self._lock:
+            self._is_closed = True
             for connection in self._idle:
                 connection.close()
             self._idle.clear()
@@ -109,7 +116,8 @@ class Upstream:
         answer = self._try(kept, method, path, body) if kept else None
         if answer is None or (answer.status == 0 and answer.failure.startswith("connection lost")):
             # a server may close a connection that it has kept open, and that says nothing about the request
-            answer = self._try(self._connection(), method, path, body)
+            again = self._try(self._connection(), method, path, body)
+            return replace(again, tries=again.tries + (answer.tries if answer else 0))
         return answer
 
     def _try(self, connection: http.client.HTTPConnection, method: str, path: str, body: bytes | None) -> Answer:
@@ -130,9 +138,9 @@ class Upstream:
             response = connection.getresponse()
             read = self._read(connection, response, until)
             is_kept = not response.will_close
-        except ssl.SSLError as error:
-            hint = "the CA of the server belongs into the model's secret as ca_cert"
-            return Answer(0, failure=f"{url}: no secure connection: {error} ({hint})")
+        except ssl.SSLCertVerificationError as error:
+            hint = f"the CA of the server belongs into the {self._role}'s secret as ca_cert"
+            return Answer(0, failure=f"{url}: no secure connection: {error.verify_message} ({hint})")
         except TimeoutError:
             return Answer(0, failure=f"no answer within {self._timeout:g} s: {url}", wait=0.0)
         except ConnectionRefusedError as error:
@@ -140,10 +148,11 @@ class Upstream:
         except (OSError, http.client.HTTPException) as error:
             return Answer(0, failure=f"connection lost: {url}: {error or type(error).__name__}", wait=0.0)
         finally:
-            if is_kept:
-                with self._lock:
+            with self._lock:
+                is_kept = is_kept and not self._is_closed
+                if is_kept:
                     self._idle.append(connection)
-            else:
+            if not is_kept:
                 connection.close()
         return self._judged(url, response, read)
 
@@ -154,8 +163,11 @@ class Upstream:
             return Answer(response.status, body, kind)
         wait = None
         if response.status in _TRANSIENT or response.status >= 500:
-            asked = response.getheader("Retry-After", "")
-            wait = min(float(asked), _LONGEST_WAIT) if asked.isdigit() else 0.0
+            wait = min(_seconds(response.getheader("Retry-After", "")), _LONGEST_WAIT)
+        if response.status < 400:
+            # whoever follows would carry the key to wherever it points
+            to = f"it points to {response.getheader('Location', 'nowhere')} (name that address)"
+            return Answer(response.status, body, kind, failure=f"HTTP {response.status}: {url}: {to}")
         failure = f"HTTP {response.status}: {url}: {self._detail(body)}{self._advice(response.status)}"
         return Answer(response.status, body, kind, failure=failure, wait=wait)
 
@@ -182,13 +194,13 @@ class Upstream:
     def _connection(self) -> http.client.HTTPConnection:
         """Return a connection to the server, or to the proxy on the way there."""
         proxy = self._proxy()
-        next_hop = urlsplit(proxy) if proxy else self._parts
-        host, port = next_hop.hostname or "", next_hop.port
+        next_hop, port = _address(proxy) if proxy else (self._parts, self._port)
+        host = next_hop.hostname or ""
         if self._parts.scheme != "https":
             return http.client.HTTPConnection(host, port, timeout=self._timeout)
         found = http.client.HTTPSConnection(host, port, timeout=self._timeout, context=self._context)
         if proxy:
-            found.set_tunnel(self._parts.hostname or "", self._parts.port, _login(proxy))
+            found.set_tunnel(self._parts.hostname or "", self._port, _login(proxy))
         return found
 
     def _proxy(self) -> str | None:
@@ -216,8 +228,38 @@ class Upstream:
 
     def _advice(self, status: int) -> str:
         if status in (401, 403):
-            return " (is api-key of the model's secret right?)" if self._key else " (the run has no API key)"
-        return f" (is {self._model!r} the model's name, and the URL right?)" if status == 404 else ""
+            return f" (is api-key of the {self._role}'s secret right?)" if self._key else " (the run has no API key)"
+        return f" (is {self._model!r} the {self._role}'s name, and the URL right?)" if status == 404 else ""
+
+
+def _address(url: str) -> tuple[SplitResult, int]:
+    """Return the parts of an address, and its port.
+
+    Raises:
+        EvalHubError: it is none.
+    """
+    try:
+        parts = urlsplit(url)
+        port = parts.port or {"http": 80, "https": 443}[parts.scheme]
+    except (KeyError, ValueError) as error:
+        raise EvalHubError(f"{_hidden(url)}: is no http or https address ({error})") from None
+    if not parts.hostname or parts.query or parts.fragment:
+        raise EvalHubError(f"{_hidden(url)}: must be a host and a path, without query and fragment")
+    return parts, port
+
+
+def _hidden(url: str) -> str:
+    """Return an address without a password that is in it."""
+    return re.sub(r"//[^/@]*@", "//***@", url)
+
+
+def _seconds(retry_after: str) -> float:
+    """Return how long a server wants to be left alone; it says so in seconds, or as a date (RFC 9110, 10.2.3)."""
+    with contextlib.suppress(ValueError):
+        return max(0.0, float(retry_after))
+    with contextlib.suppress(ValueError, TypeError):
+        return max(0.0, parsedate_to_datetime(retry_after).timestamp() - time.time())
+    return 0.0
 
 
 def _login(proxy: str) -> dict[str, str]:

@@ -138,7 +138,11 @@ class TestDataRef(Document):
 
 
 class BenchmarkConfig(Document):
-    """One entry of a collection or of eval.yaml. The same benchmark may have several entries."""
+    """One entry of a collection or of eval.yaml. The same benchmark may have several entries.
+
+    Attributes:
+        judge: whether a model judges the answers, for what the provider does not list; None is what its catalogue says.
+    """
 
     id: Identifier = Field(validation_alias=AliasChoices("id", "benchmark_id"))
     provider_id: Identifier
@@ -151,6 +155,7 @@ class BenchmarkConfig(Document):
     test_data_ref: TestDataRef | None = None
     timeout: Seconds | None = None
     num_examples: Positive | None = None
+    judge: bool | None = None
 
     @field_validator("weight")
     @classmethod

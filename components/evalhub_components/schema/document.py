@@ -103,8 +103,8 @@ SecretName = Annotated[
 EndpointURL = Annotated[
     str,
     matching(
-        r"^https?://[^\s@]+\Z",
-        "an http or https address such as http://localhost:8000/v1, without user and password "
+        r"^https?://[^\s@?#]+\Z",
+        "an http or https address such as http://localhost:8000/v1, without query, user and password "
         "(credentials belong in a secret: auth.secret_ref)",
     ),
 ]

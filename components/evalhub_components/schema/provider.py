@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from typing import Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from evalhub_components.schema.document import Count, Document, Identifier, Number, Positive
 
@@ -130,10 +130,17 @@ class Benchmark(Document):
 
 
 class Provider(Document):
-    """An evaluation framework and its benchmarks; `aliases` are other ids that collections may name it by."""
+    """An evaluation framework and its benchmarks.
+
+    Attributes:
+        aliases: other ids that collections may name it by.
+        takes_others: whether a collection may ask for benchmarks that are not listed here, with a primary score that
+            the entry brings: tasks of the framework's that nobody listed, and a team's own.
+    """
 
     id: Identifier
     aliases: list[Identifier] = Field(default_factory=list)
+    takes_others: bool = False
     name: str | None = None
     title: str | None = None
     description: str | None = None
@@ -141,6 +148,16 @@ class Provider(Document):
     runtime: Runtime = Field(default_factory=Runtime)
     benchmarks: list[Benchmark] = Field(default_factory=list)
     agent: dict[str, Any] | None = None
+
+    @field_validator("benchmarks")
+    @classmethod
+    def _judged_here(cls, value: list[Benchmark], info: ValidationInfo) -> list[Benchmark]:
+        runtime = info.data.get("runtime")
+        if runtime and runtime.k8s and runtime.k8s.entrypoint and any(benchmark.judge for benchmark in value):
+            raise ValueError(
+                "judge: needs an adapter made for this program (an image with an entrypoint gets no judge)"
+            )
+        return value
 
     @field_validator("benchmarks")
     @classmethod

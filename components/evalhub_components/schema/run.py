@@ -25,6 +25,10 @@ class RecordedJudge(Document):
     secret: str | None = None
     fingerprint: str | None = None
 
+    def in_records(self) -> dict[str, Any]:
+        """Return what others may compare: how a secret is called here means nothing to them."""
+        return self.model_dump(mode="json", exclude={"secret"})
+
 
 class RunRecord(Document):
     """`run.json`: one execution of a plan.

@@ -98,7 +98,8 @@ def describe_provider(provider_id: str, benchmark: str | None, catalog_dir: Path
 
 def _benchmark_row(benchmark: Benchmark) -> list[object]:
     score, criteria = benchmark.primary_score, benchmark.pass_criteria
-    mark = " (unverified)" if benchmark.agent and "unverified" in benchmark.agent else ""
+    mark = " (needs a judge)" if benchmark.judge else ""
+    mark += " (unverified)" if benchmark.agent and "unverified" in benchmark.agent else ""
     return [
         benchmark.id,
         benchmark.category,

@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 
 from evalhub_components.errors import EvalHubError
+from evalhub_pipelines.catalog import Catalog
 
 _TEMPLATE = Path(__file__).parent / "template"
 _NAME = re.compile(r"[a-z][a-z0-9]*([_-][a-z0-9]+)*")
@@ -22,6 +23,8 @@ def write(name: str, catalog: Path) -> Path:
     if not _NAME.fullmatch(name) or len(name) > 40:
         what = "must be lower-case words of letters and digits, joined by - or _, 40 characters at most"
         raise EvalHubError(f"{name!r}: {what} (such as my-framework)")
+    if name in Catalog.of().provider_ids():
+        raise EvalHubError(f"{name!r}: is a provider that is there already (yours would hide it)")
     folder = catalog / "providers" / name
     if folder.exists():
         raise EvalHubError(f"{folder}: is there already (choose another name, or remove it)")

@@ -25,8 +25,11 @@ def hanging() -> Iterator[str]:
                 except OSError:
                     return
 
-        threading.Thread(target=accept, daemon=True).start()
+        thread = threading.Thread(target=accept, daemon=True)
+        thread.start()
         yield f"http://127.0.0.1:{server.getsockname()[1]}/v1"
+        server.shutdown(socket.SHUT_RDWR)
+        thread.join()
         for connection, _ in kept:
             connection.close()
 
@@ -40,7 +43,7 @@ def unable(status: int = 500) -> Iterator[str]:
             self.send_error(status)
 
         def do_POST(self) -> None:
-            self.rfile.read(int(self.headers["Content-Length"]))
+            self.close_connection = True  # the body is not read
             self.send_error(status)
 
         def log_message(self, format: str, *args: object) -> None:

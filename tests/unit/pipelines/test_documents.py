@@ -130,7 +130,7 @@ def test_all_problems_of_an_evaluation_are_reported_at_once() -> None:
         "x.yaml: model.auth.secret_ref: is missing",
         "x.yaml: model.name: is missing",
         "x.yaml: model.url: must be an http or https address such as http://localhost:8000/v1, "
-        "without user and password (credentials belong in a secret: auth.secret_ref)",
+        "without query, user and password (credentials belong in a secret: auth.secret_ref)",
         "x.yaml: modle: unknown key (did you mean 'model'?)",
         "x.yaml: seed: must be >= 0, got -1",
     ]

@@ -665,3 +665,27 @@ def test_no_documents_raise_anything_but_invalid_document(data: Any, job: dict[s
             resolved = resolve_config(config(collection=named, **job), source, {"p": provider()})
             assert len(resolved.tasks) == len(data["benchmarks"])
             event("resolved")
+
+
+def test_a_provider_that_takes_others_runs_what_it_does_not_list_by_the_entrys_own_score() -> None:
+    ours = {"id": "our_faq", "primary_score": {"metric": "f1"}, "pass_criteria": {"threshold": 0.8}, "judge": True}
+    plan = resolve(collection(ours), {"p": provider({**PROVIDER, "takes_others": True})})
+    [task] = plan.tasks
+    assert (task.benchmark_id, task.primary_score.metric, task.judge) == ("our_faq", "f1", True)
+    assert task.threshold is not None
+    assert task.threshold.value == 0.8
+
+
+def test_what_nobody_lists_and_nobody_scores_is_refused() -> None:
+    with pytest.raises(
+        InvalidDocument, match=r"no benchmark 'arx' \(did you mean 'arc'\?\); one that it does not list"
+    ):
+        resolve(collection({"id": "arx"}), {"p": provider({**PROVIDER, "takes_others": True})})
+    with pytest.raises(InvalidDocument, match="no benchmark 'arx'"):
+        resolve(collection({"id": "arx", "primary_score": {"metric": "acc"}}), {"p": provider()})
+
+
+def test_a_provider_that_is_an_image_made_for_evalhub_has_no_judge() -> None:
+    runtime = {"k8s": {"image": "quay.io/example/p:1", "entrypoint": ["python", "main.py"]}}
+    with pytest.raises(InvalidDocument, match="needs an adapter made for this program"):
+        provider({"id": "p", "runtime": runtime, "benchmarks": [{"id": "b", "judge": True}]})

@@ -477,6 +477,7 @@ def test_documents_that_are_none_fail_the_verdict(forger: Forger, title: str, co
         (lambda f: f.configs[0]["verdict"].update(score=0.9), "evidence.json: verdict.score says 0.9"),
         (lambda f: f.configs[0].update(verdict=None), "evidence.json: verdict says None"),
         (lambda f: f.configs[0].update(fingerprint=DIGEST), "evidence.json: fingerprint says"),
+        (lambda f: f.configs[0].update(judge={"name": "gpt"}), "evidence.json: judge says"),
         (lambda f: f.configs[0]["model"].update(name="gpt"), "evidence.json: model.name says gpt"),
         (lambda f: f.configs[1]["test"].update(score=1), "evidence.json: test.score says 1"),
         (lambda f: f.configs[1].update(test=[]), "names no benchmark of the plan, or one twice"),

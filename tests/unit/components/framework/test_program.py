@@ -54,3 +54,18 @@ def test_workers_do_not_outlive_it(tmp_path: Path) -> None:
     end = python(code, tmp_path)
     assert end.status == 0
     assert is_gone(int(end.said[0]))
+
+
+def test_it_is_not_waited_for_who_left_its_session(tmp_path: Path) -> None:
+    code = "import subprocess; subprocess.Popen(['sleep', '60'], start_new_session=True); print('done')"
+    begun = time.monotonic()
+    assert python(code, tmp_path).said == ["done"]
+    assert time.monotonic() - begun < 50
+
+
+def test_a_listener_that_fails_ends_it_and_says_why(tmp_path: Path) -> None:
+    def listen(line: str) -> None:
+        raise ValueError(f"cannot read {line.strip()}")
+
+    with pytest.raises(ValueError, match="cannot read up"):
+        python(f"print('up'); {WORKER}", tmp_path, listen=listen)

@@ -21,7 +21,10 @@ def test_a_framework_looks_nothing_up_and_keeps_its_caches_to_itself(
 
 def test_what_the_caller_sets_goes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HOME", "/models")
-    assert surroundings.variables(tmp_path)["HF_HOME"] == "/models"
+    monkeypatch.setenv("XDG_CACHE_HOME", "/desktop")
+    found = surroundings.variables(tmp_path)
+    assert found["HF_HOME"] == "/models"
+    assert found["XDG_CACHE_HOME"] == str(tmp_path / "cache")  # answers of earlier runs could be in there
 
 
 def test_what_one_benchmark_sets_is_taken_back_for_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
