@@ -1,8 +1,8 @@
 """Compare provider.yaml with the installed deepeval and the adapter, and print one line per difference.
 
-    PYTHONPATH=../../components python check_catalogue.py [provider.yaml]
+    PYTHONPATH=../../components python check_catalogue.py [provider.yaml ...]
 
-Run it with the Python of the provider's own environment. The exit status is 1 when there is a difference, 2 when the
+Run it with the Python of the provider's own environment. The exit status is 1 when there is a difference, 2 when a
 file cannot be read, else 0.
 """
 
@@ -11,30 +11,25 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
-from importlib import metadata
 from pathlib import Path
-from typing import Any
 
-import yaml
 from deepeval_benchmarks import BENCHMARKS
+
+from evalhub_components.framework import catalogue_check
+from evalhub_components.framework.catalogue_check import Benchmarks
 
 HERE = Path(__file__).resolve().parent
 
 
-def differences(benchmarks: dict[str, dict[str, Any]], requirements: str) -> Iterator[str]:
+def differences(benchmarks: Benchmarks) -> Iterator[str]:
     """Yield what the catalogue says and the package, or the adapter, does not know."""
     os.environ["DEEPEVAL_TELEMETRY_OPT_OUT"] = "1"
-    installed = metadata.version("deepeval")
-    if f"deepeval=={installed}" not in requirements:
-        yield f"deepeval: version: {installed} is installed, which is not the one that is required"
     try:
         # names the classes of the package that this provider uses
         from deepeval_metrics import MAKE, READ
     except ImportError as error:
         yield f"deepeval: metrics: {error}"
         return
-    for name in sorted(BENCHMARKS.keys() - benchmarks.keys()):
-        yield f"{name}: id: the adapter knows it, the catalogue does not"
     for name, said in benchmarks.items():
         known = BENCHMARKS.get(name)
         if known is None or name not in MAKE or name not in READ:
@@ -55,20 +50,5 @@ def differences(benchmarks: dict[str, dict[str, Any]], requirements: str) -> Ite
             yield f"{name}: dataset_size: data/{known.data} has {size} test cases"
 
 
-def main(argv: list[str]) -> int:
-    """Return the exit status."""
-    path = Path(argv[0]) if argv else HERE / "provider.yaml"
-    try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
-        benchmarks = {benchmark["id"]: benchmark for benchmark in document["benchmarks"]}
-    except (OSError, yaml.YAMLError, KeyError, TypeError) as error:
-        print(f"{path}: cannot be read: {error}", file=sys.stderr)
-        return 2
-    found = list(differences(benchmarks, (HERE / "requirements.in").read_text(encoding="utf-8")))
-    for line in found:
-        print(line)
-    return 1 if found else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(catalogue_check.main(differences, HERE, sys.argv[1:], packages=["deepeval"], known=BENCHMARKS))

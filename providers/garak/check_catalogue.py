@@ -1,8 +1,8 @@
 """Compare provider.yaml with the installed garak and print one line per difference.
 
-    python check_catalogue.py [provider.yaml]
+    PYTHONPATH=../../components python check_catalogue.py [provider.yaml ...]
 
-Run it with the Python of the provider's own environment. The exit status is 1 when there is a difference, 2 when the
+Run it with the Python of the provider's own environment. The exit status is 1 when there is a difference, 2 when a
 file cannot be read, else 0.
 """
 
@@ -10,26 +10,20 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from importlib import metadata
 from pathlib import Path
-from typing import Any
 
-import yaml
 from garak_benchmarks import BENCHMARKS, Selection
+
+from evalhub_components.framework import catalogue_check
+from evalhub_components.framework.catalogue_check import Benchmarks
 
 HERE = Path(__file__).resolve().parent
 METRICS = ("attack_success_rate", "probe_mean")
 
 
-def differences(provider: dict[str, Any]) -> Iterator[str]:
+def differences(benchmarks: Benchmarks) -> Iterator[str]:
     """Yield every difference between provider.yaml's benchmarks, the adapter's and the package."""
-    installed = metadata.version("garak")
-    if f"garak=={installed}" not in (HERE / "requirements.in").read_text(encoding="utf-8").split():
-        yield f"garak: version: {installed} is installed, which is not the one that is required"
-    listed = {each["id"]: each for each in provider["benchmarks"]}
-    for name in sorted(BENCHMARKS.keys() - listed.keys()):
-        yield f"{name}: id: is a benchmark of the adapter that provider.yaml does not offer"
-    for name, benchmark in listed.items():
+    for name, benchmark in benchmarks.items():
         primary = benchmark.get("primary_score") or {}
         if primary.get("metric") not in METRICS:
             yield f"{name}: metric: {primary.get('metric')} is not reported ({' or '.join(METRICS)})"
@@ -59,19 +53,5 @@ def _of_package(selection: Selection) -> Iterator[str]:
             yield f"tag: no active probe has a tag that begins with {tag}"
 
 
-def main(argv: list[str]) -> int:
-    """Print the differences and return the exit status."""
-    path = Path(argv[0]) if argv else HERE / "provider.yaml"
-    try:
-        provider = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
-        print(f"{path}: cannot be read: {error}", file=sys.stderr)
-        return 2
-    found = list(differences(provider))
-    for difference in found:
-        print(difference)
-    return int(bool(found))
-
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(catalogue_check.main(differences, HERE, sys.argv[1:], packages=["garak"], known=BENCHMARKS))

@@ -1,8 +1,8 @@
 """Compare provider.yaml with the installed guidellm and print one line per difference.
 
-    PYTHONPATH=../../components python check_catalogue.py [provider.yaml]
+    PYTHONPATH=../../components python check_catalogue.py [provider.yaml ...]
 
-Run it with the Python of the provider's own environment. The exit status is 1 when there is a difference, 2 when the
+Run it with the Python of the provider's own environment. The exit status is 1 when there is a difference, 2 when a
 file cannot be read, else 0.
 """
 
@@ -10,27 +10,22 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 import guidellm_report
-import yaml
 from guidellm.benchmark.schemas import GenerativeMetrics  # type: ignore[import-not-found,import-untyped,unused-ignore]
 from guidellm.schemas import Percentiles  # type: ignore[import-not-found,import-untyped,unused-ignore]
 from guidellm.schemas.benchmark import ProfileArgs  # type: ignore[import-not-found,import-untyped,unused-ignore]
 from guidellm_parameters import PROFILES
 
+from evalhub_components.framework import catalogue_check
+from evalhub_components.framework.catalogue_check import Benchmarks
+
 HERE = Path(__file__).resolve().parent
 
 
-def differences(benchmarks: dict[str, dict[str, Any]], requirements: str) -> Iterator[str]:
+def differences(benchmarks: Benchmarks) -> Iterator[str]:
     """Yield what the catalogue says and the package, or the adapter, does not know."""
-    installed = metadata.version("guidellm")
-    if f"guidellm=={installed}" not in requirements:
-        yield f"guidellm: version: {installed} is installed, which is not the one that is required"
-    for name in sorted(PROFILES.keys() - benchmarks.keys()):
-        yield f"{name}: id: the adapter knows it, the catalogue does not"
     kinds = set(ProfileArgs.registry or {})
     reported = set(_reported())
     for name, benchmark in benchmarks.items():
@@ -62,20 +57,5 @@ def _reported() -> Iterator[str]:
             yield metric
 
 
-def main(argv: list[str]) -> int:
-    """Return the exit status."""
-    path = Path(argv[0]) if argv else HERE / "provider.yaml"
-    try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
-        benchmarks = {benchmark["id"]: benchmark for benchmark in document["benchmarks"]}
-    except (OSError, yaml.YAMLError, KeyError, TypeError) as error:
-        print(f"{path}: cannot be read: {error}", file=sys.stderr)
-        return 2
-    found = list(differences(benchmarks, (HERE / "requirements.in").read_text(encoding="utf-8")))
-    for line in found:
-        print(line)
-    return 1 if found else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(catalogue_check.main(differences, HERE, sys.argv[1:], packages=["guidellm"], known=PROFILES))

@@ -44,7 +44,7 @@ class InspectAdapter(FrameworkAdapter):
             judge = stack.enter_context(Relay.of_judge(config, **keys)) if needed else None
             relay = stack.enter_context(Relay.of(config, **keys))
             relay.check()
-            if judge and (chosen.judge or parameters.task):
+            if judge:
                 judge.check()
             own = {"INSPECT_DISPLAY": "none", "XDG_DATA_HOME": str(config.work_dir / "data")}
             # inspect asks no hub, and tasks that do say so by what they load

@@ -1,9 +1,9 @@
 """Compare provider.yaml with the installed inspect packages and the adapter, and print one line per difference.
 
-    PYTHONPATH=../../components python check_catalogue.py [provider.yaml]
+    PYTHONPATH=../../components python check_catalogue.py [provider.yaml ...]
 
 Run it with the Python of the provider's own environment. Tasks of packages that it does not have cannot be compared;
-those benchmarks must be marked as unverified. The exit status is 1 when there is a difference, 2 when the file cannot
+those benchmarks must be marked as unverified. The exit status is 1 when there is a difference, 2 when a file cannot
 be read, else 0.
 """
 
@@ -12,25 +12,20 @@ from __future__ import annotations
 import importlib.util
 import sys
 from collections.abc import Iterator
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import yaml
 from inspect_tasks import TASKS, Known
 
+from evalhub_components.framework import catalogue_check
+from evalhub_components.framework.catalogue_check import Benchmarks
+
 HERE = Path(__file__).resolve().parent
-_DISTRIBUTIONS = ("inspect-ai", "inspect-evals")
 
 
-def differences(benchmarks: dict[str, dict[str, Any]], requirements: str) -> Iterator[str]:
+def differences(benchmarks: Benchmarks) -> Iterator[str]:
     """Yield what the catalogue says and the packages, or the adapter, do not know."""
-    for name in _DISTRIBUTIONS:
-        installed = metadata.version(name)
-        if f"{name}=={installed}" not in requirements:
-            yield f"{name}: version: {installed} is installed, which is not the one that is required"
-    for name in sorted(TASKS.keys() - benchmarks.keys()):
-        yield f"{name}: id: the adapter knows it, the catalogue does not"
     sizes = _sizes("inspect_evals")
     for name, said in benchmarks.items():
         known = TASKS.get(name)
@@ -74,20 +69,7 @@ def _sizes(package: str) -> dict[str, int | None]:
     return found
 
 
-def main(argv: list[str]) -> int:
-    """Return the exit status."""
-    path = Path(argv[0]) if argv else HERE / "provider.yaml"
-    try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
-        benchmarks = {benchmark["id"]: benchmark for benchmark in document["benchmarks"]}
-    except (OSError, yaml.YAMLError, KeyError, TypeError) as error:
-        print(f"{path}: cannot be read: {error}", file=sys.stderr)
-        return 2
-    found = list(differences(benchmarks, (HERE / "requirements.in").read_text(encoding="utf-8")))
-    for line in found:
-        print(line)
-    return 1 if found else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(
+        catalogue_check.main(differences, HERE, sys.argv[1:], packages=["inspect-ai", "inspect-evals"], known=TASKS)
+    )

@@ -1,6 +1,6 @@
 """Compare provider.yaml with the installed LightEval and print one line per difference.
 
-    python check_catalogue.py [provider.yaml ...]
+    PYTHONPATH=../../components python check_catalogue.py [provider.yaml ...]
 
 Run it with the Python of the provider's own environment. The exit status is 1 when there is a difference, 2 when a
 file cannot be read, else 0.
@@ -11,23 +11,23 @@ from __future__ import annotations
 import sys
 import tempfile
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import lighteval_launch
-import yaml
 from lighteval_benchmarks import GROUPS, OWN_TASKS, tasks_of
 from lighteval_names import short_names
+
+from evalhub_components.framework import catalogue_check
+from evalhub_components.framework.catalogue_check import Benchmarks
 
 HERE = Path(__file__).resolve().parent
 
 
-def differences(provider: dict[str, Any], package: dict[str, Any]) -> Iterator[str]:
+def differences(package: dict[str, Any], benchmarks: Benchmarks) -> Iterator[str]:
     """Yield every difference between provider.yaml's benchmarks and the tasks of the package, by their names."""
-    listed = {each["id"]: each for each in provider["benchmarks"]}
-    for name in sorted({*GROUPS, *OWN_TASKS} - listed.keys()):
-        yield f"{name}: id: is a benchmark of the adapter that provider.yaml does not offer"
-    for name, benchmark in listed.items():
+    for name, benchmark in benchmarks.items():
         tasks: list[Any] = []
         for task in tasks_of(name, None):
             members = [each for known, each in package.items() if known == task or known.startswith(f"{task}:")]
@@ -67,25 +67,17 @@ def _reported(task: Any) -> dict[str, bool]:
     return {short[name]: up for name, up in found.items()}
 
 
-def main(argv: list[str]) -> int:
-    """Print the differences and return the exit status."""
-    documents = []
-    for path in map(Path, argv or [HERE / "provider.yaml"]):
-        try:
-            documents.append(yaml.safe_load(path.read_text(encoding="utf-8")))
-        except (OSError, yaml.YAMLError) as error:
-            print(f"{path}: cannot be read: {error}", file=sys.stderr)
-            return 2
+def _package() -> dict[str, Any]:
+    """Return the tasks of the package, and ours beside them, by their names."""
     with tempfile.TemporaryDirectory() as folder:
         lighteval_launch.prepare(Path(folder), None)
         with lighteval_launch.importing():
             from lighteval_tasks import Registry
-        package = Registry.load_all_task_configs(str(HERE / "tasks" / "quickstart.py"))
-    found = [difference for document in documents for difference in differences(document, package)]
-    for difference in found:
-        print(difference)
-    return int(bool(found))
+        found: dict[str, Any] = Registry.load_all_task_configs(str(HERE / "tasks" / "quickstart.py"))
+    return found
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    compared = partial(differences, _package())
+    known = {*GROUPS, *OWN_TASKS}
+    sys.exit(catalogue_check.main(compared, HERE, sys.argv[1:], packages=["lighteval"], known=known))

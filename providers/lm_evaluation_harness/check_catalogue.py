@@ -1,9 +1,9 @@
 """Compare provider.yaml with the installed lm-eval package and print one line per difference.
 
-    python check_catalogue.py [provider.yaml]
+    PYTHONPATH=../../components python check_catalogue.py [provider.yaml ...]
 
 Run it with the Python of the provider's own environment. The exit status is 1 when a difference is not acknowledged in
-the benchmark's `agent` notes (under the key that ACKNOWLEDGED_BY names), 2 when the file cannot be read, else 0.
+the benchmark's `agent` notes (under the key that ACKNOWLEDGED_BY names), 2 when a file cannot be read, else 0.
 """
 
 from __future__ import annotations
@@ -12,12 +12,15 @@ import importlib
 import itertools
 import sys
 from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import lm_eval.api.registry as registry  # type: ignore[import-not-found,import-untyped,unused-ignore]
 import lm_eval.tasks  # type: ignore[import-not-found,import-untyped,unused-ignore]
-import yaml
+
+from evalhub_components.framework import catalogue_check
+from evalhub_components.framework.catalogue_check import Acknowledged, Benchmarks
 
 HERE = Path(__file__).resolve().parent
 OWN_TASKS = HERE / "tasks"
@@ -63,19 +66,6 @@ class Reported(NamedTuple):
         for (metric, _), up in self.metrics.items():
             named.setdefault(metric, up)
         return named
-
-
-class Difference(NamedTuple):
-    """One disagreement between provider.yaml and the package; `note` is its acknowledgement."""
-
-    benchmark: str
-    kind: str
-    text: str
-    note: str | None
-
-    def __str__(self) -> str:
-        line = f"{self.benchmark}: {self.kind}: {self.text}"
-        return f"{line} (acknowledged: {self.note})" if self.note else line
 
 
 class Package:
@@ -180,19 +170,21 @@ def _python_task(path: str, shots: frozenset[int]) -> Reported:
     return Reported({(metric, "none"): bool(up) for metric, up in task.higher_is_better().items()}, shots)
 
 
-def differences(provider: dict[str, Any], package: Package) -> Iterator[Difference]:
+def differences(package: Package, benchmarks: Benchmarks) -> Iterator[str]:
     """Yield every difference between provider.yaml's benchmarks and the package."""
     known: set[str] = set()
-    for benchmark in provider["benchmarks"]:
-        names = [benchmark["id"], *benchmark.get("aliases", [])]
+    for own, benchmark in benchmarks.items():
+        names = [own, *benchmark.get("aliases", [])]
         known.update(names)
         notes = benchmark.get("agent") or {}
         for kind, text in _of_benchmark(benchmark, next((n for n in names if n in package.index), None), package):
-            yield Difference(benchmark["id"], kind, text, notes.get(ACKNOWLEDGED_BY.get(kind, "")))
+            note = notes.get(ACKNOWLEDGED_BY.get(kind, ""))
+            line = f"{own}: {kind}: {text}"
+            yield Acknowledged(line, note) if note else line
     for name, entry in package.index.items():
         if entry.yaml_path and Path(entry.yaml_path).is_relative_to(OWN_TASKS) and name not in known:
             where = Path(entry.yaml_path).relative_to(HERE)
-            yield Difference(name, "id", f"is a task of ours that provider.yaml does not offer ({where})", None)
+            yield f"{name}: id: is a task of ours that provider.yaml does not offer ({where})"
 
 
 def _of_benchmark(benchmark: dict[str, Any], name: str | None, package: Package) -> Iterator[tuple[str, str]]:
@@ -223,19 +215,5 @@ def _either(names: Iterable[str]) -> str:
     return " or ".join(names)
 
 
-def main(argv: list[str]) -> int:
-    """Print the differences and return the exit status."""
-    path = Path(argv[0]) if argv else HERE / "provider.yaml"
-    try:
-        provider = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
-        print(f"{path}: cannot be read: {error}", file=sys.stderr)
-        return 2
-    found = list(differences(provider, Package()))
-    for difference in found:
-        print(difference)
-    return int(any(difference.note is None for difference in found))
-
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(catalogue_check.main(partial(differences, Package()), HERE, sys.argv[1:], packages=["lm-eval"]))

@@ -1,8 +1,8 @@
 """Compare provider.yaml with the installed MTEB and print one line per difference.
 
-    PYTHONPATH=../../components python check_catalogue.py [provider.yaml]
+    PYTHONPATH=../../components python check_catalogue.py [provider.yaml ...]
 
-Run it with the Python of the provider's own environment. The exit status is 1 when there is a difference, 2 when the
+Run it with the Python of the provider's own environment. The exit status is 1 when there is a difference, 2 when a
 file cannot be read, else 0.
 """
 
@@ -10,12 +10,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import mteb_tasks
-import yaml
 from mteb.abstasks.classification import (  # type: ignore[import-not-found,import-untyped,unused-ignore]
     ClassificationMetrics,
 )
@@ -26,6 +24,8 @@ from mteb.abstasks.sts import STSMetrics  # type: ignore[import-not-found,import
 from mteb_parameters import BUNDLED, QUICKSTART, OwnData, Parameters
 
 from evalhub_components.errors import EvalHubError
+from evalhub_components.framework import catalogue_check
+from evalhub_components.framework.catalogue_check import Benchmarks
 
 HERE = Path(__file__).resolve().parent
 
@@ -45,13 +45,8 @@ _METRICS = {
 }
 
 
-def differences(benchmarks: dict[str, dict[str, Any]]) -> Iterator[str]:
+def differences(benchmarks: Benchmarks) -> Iterator[str]:
     """Yield what the catalogue says and the package, or the adapter, does not know."""
-    installed = metadata.version("mteb")
-    if f"mteb=={installed}" not in (HERE / "requirements.in").read_text("utf-8").split():
-        yield f"mteb: version: {installed} is installed, which is not the one that is required"
-    for name in sorted(QUICKSTART.keys() - benchmarks.keys()):
-        yield f"{name}: id: the adapter knows it, the catalogue does not"
     for name, benchmark in benchmarks.items():
         try:
             task, size = _bundled(name) if name in QUICKSTART else _of_mteb(name)
@@ -90,19 +85,5 @@ def _of_mteb(name: str) -> tuple[Any, int]:
     return task, size
 
 
-def main(argv: list[str]) -> int:
-    """Print the differences and return the exit status."""
-    path = Path(argv[0]) if argv else HERE / "provider.yaml"
-    try:
-        benchmarks = {each["id"]: each for each in yaml.safe_load(path.read_text("utf-8"))["benchmarks"]}
-    except (OSError, yaml.YAMLError, KeyError, TypeError) as error:
-        print(f"{path}: cannot be read: {error}", file=sys.stderr)
-        return 2
-    found = list(differences(benchmarks))
-    for line in found:
-        print(line)
-    return int(bool(found))
-
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(catalogue_check.main(differences, HERE, sys.argv[1:], packages=["mteb"], known=QUICKSTART))

@@ -1,9 +1,9 @@
 """Compare provider.yaml with the installed ragas and print one line per difference.
 
-    PYTHONPATH=../../components python check_catalogue.py [provider.yaml]
+    PYTHONPATH=../../components python check_catalogue.py [provider.yaml ...]
 
 Run it with the Python of the provider's own environment. The exit status is 1 when a difference is not acknowledged in
-the benchmark's `agent` notes, 2 when the file cannot be read, else 0.
+the benchmark's `agent` notes, 2 when a file cannot be read, else 0.
 """
 
 from __future__ import annotations
@@ -12,27 +12,21 @@ import inspect
 import os
 import sys
 from collections.abc import Iterator
-from importlib import metadata
 from pathlib import Path
-from typing import Any
-
-import yaml
 
 os.environ["RAGAS_DO_NOT_TRACK"] = "true"  # read when ragas is imported
 
 import ragas.metrics.collections as collections  # type: ignore[import-not-found,import-untyped,unused-ignore]
 from ragas_catalogue import BENCHMARKS, METRICS
 
+from evalhub_components.framework import catalogue_check
+from evalhub_components.framework.catalogue_check import Benchmarks
+
 HERE = Path(__file__).resolve().parent
 
 
-def differences(benchmarks: dict[str, dict[str, Any]], requirements: str) -> Iterator[str]:
+def differences(benchmarks: Benchmarks) -> Iterator[str]:
     """Yield what the catalogue says and the package, or the adapter, does not know."""
-    installed = metadata.version("ragas")
-    if f"ragas=={installed}" not in requirements:
-        yield f"ragas: version: {installed} is installed, which is not the one that is required"
-    for name in sorted(BENCHMARKS.keys() - benchmarks.keys()):
-        yield f"{name}: id: the adapter knows it, the catalogue does not"
     for name, benchmark in benchmarks.items():
         metrics = benchmark.get("metrics", [])
         if name not in BENCHMARKS:
@@ -73,20 +67,5 @@ def _of_metric(metric: str) -> Iterator[tuple[str, str]]:
         yield "name", f"the package calls {metric} {default}"
 
 
-def main(argv: list[str]) -> int:
-    """Return the exit status."""
-    path = Path(argv[0]) if argv else HERE / "provider.yaml"
-    try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
-        benchmarks = {benchmark["id"]: benchmark for benchmark in document["benchmarks"]}
-    except (OSError, yaml.YAMLError, KeyError, TypeError) as error:
-        print(f"{path}: cannot be read: {error}", file=sys.stderr)
-        return 2
-    found = list(differences(benchmarks, (HERE / "requirements.in").read_text(encoding="utf-8")))
-    for line in found:
-        print(line)
-    return 1 if found else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(catalogue_check.main(differences, HERE, sys.argv[1:], packages=["ragas"], known=BENCHMARKS))

@@ -214,6 +214,7 @@ class Trial:
             "provider_id": self._provider.id,
             "num_few_shot": known.num_few_shot if known else None,
             "dataset_size": known.dataset_size if known else None,
+            "judge": bool(known and known.judge),
             "timeout": 600,
             "primary_score": ResolvedScore(
                 metric=score.metric if score else "unknown",

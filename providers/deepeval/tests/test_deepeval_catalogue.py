@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 from pathlib import Path
 
-import yaml
-
 from evalhub_components.schema.provider import Provider
-from evalhub_pipelines import environments
+from evalhub_pipelines import documents
+from evalhub_pipelines.provider_testing import check_catalogue, defaults_of, entries_of
 
 FOLDER = Path(__file__).resolve().parents[1]
-PROVIDER_YAML = FOLDER / "provider.yaml"
+PROVIDER = documents.load(FOLDER / "provider.yaml", Provider)
 
 CATALOGUE = {
     "deepeval-faithfulness": ("faithfulness_score", False, 0.5),
@@ -23,34 +20,19 @@ CATALOGUE = {
 }
 
 
-def check(*arguments: Path) -> subprocess.CompletedProcess[str]:
-    """Run check_catalogue.py with the Python that has deepeval."""
-    command = [environments.python_of(FOLDER), "-B", str(FOLDER / "check_catalogue.py"), *map(str, arguments)]
-    environ = {**os.environ, "PYTHONPATH": str(FOLDER.parents[1] / "components")}
-    return subprocess.run(command, env=environ, capture_output=True, text=True, timeout=600, check=False)
-
-
-def test_provider_yaml_agrees_with_the_installed_package() -> None:
-    done = check()
-    assert (done.returncode, done.stdout) == (0, ""), done.stderr[-2000:]
-
-
-def test_every_kind_of_difference_is_reported(tmp_path: Path) -> None:
-    original = yaml.safe_load(PROVIDER_YAML.read_text(encoding="utf-8"))
-    benchmarks = {each["id"]: each for each in original["benchmarks"]}
+def test_only_what_was_altered_is_found_wrong() -> None:
+    benchmarks = entries_of(FOLDER)
     benchmarks["deepeval-relevancy"]["id"] = "deepeval-relevance"
     benchmarks["deepeval-faithfulness"]["metrics"].append("truths_count")
     benchmarks["deepeval-hallucination"]["primary_score"]["lower_is_better"] = False
     benchmarks["deepeval-correctness"]["primary_score"]["metric"] = "correctness"
     benchmarks["deepeval-exact-match"]["judge"] = True
     benchmarks["deepeval-summarization"]["dataset_size"] = 9
-    doctored = tmp_path / "provider.yaml"
-    doctored.write_text(yaml.safe_dump(original), encoding="utf-8")
 
-    done = check(doctored)
+    found = check_catalogue(FOLDER, benchmarks.values())
 
-    assert done.returncode == 1, done.stderr[-2000:]
-    assert sorted(line.rpartition(": ")[0] for line in done.stdout.splitlines()) == [
+    assert found.status == 1
+    assert found.kinds == [
         "deepeval-correctness: primary_score",
         "deepeval-exact-match: judge",
         "deepeval-faithfulness: metrics",
@@ -62,12 +44,7 @@ def test_every_kind_of_difference_is_reported(tmp_path: Path) -> None:
 
 
 def test_the_benchmarks_of_evalhub_keep_their_metric_direction_and_threshold() -> None:
-    provider = Provider.model_validate(yaml.safe_load(PROVIDER_YAML.read_text(encoding="utf-8")))
-    found = {}
-    for benchmark in provider.benchmarks:
-        score, criteria = benchmark.primary_score, benchmark.pass_criteria
-        assert score is not None
-        assert criteria is not None
-        assert score.range == (0, 1)
-        found[benchmark.id] = (score.metric, score.lower_is_better, criteria.threshold)
+    defaults = defaults_of(PROVIDER)
+    assert {default.range for default in defaults.values()} == {(0, 1)}
+    found = {name: (default.metric, default.lower_is_better, default.threshold) for name, default in defaults.items()}
     assert found.items() >= CATALOGUE.items()

@@ -3,46 +3,27 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 from pathlib import Path
 
-import pytest
-import yaml
-
 from evalhub_components.schema.provider import Provider
-from evalhub_pipelines import environments
+from evalhub_pipelines import documents
+from evalhub_pipelines.provider_testing import check_catalogue, defaults_of, entries_of
 
 FOLDER = Path(__file__).resolve().parents[1]
-PROVIDER_YAML = FOLDER / "provider.yaml"
+PROVIDER = documents.load(FOLDER / "provider.yaml", Provider)
 
 
-def check(file: Path) -> subprocess.CompletedProcess[str]:
-    """Run check_catalogue.py in the environment that has guidellm."""
-    environ = {**os.environ, "PYTHONPATH": str(environments.components_path())}
-    command = [str(environments.python_of(FOLDER)), "-B", str(FOLDER / "check_catalogue.py"), str(file)]
-    return subprocess.run(command, env=environ, capture_output=True, text=True, timeout=600, check=False)
-
-
-@pytest.fixture(scope="module")
-def provider() -> Provider:
-    return Provider.model_validate(yaml.safe_load(PROVIDER_YAML.read_text(encoding="utf-8")))
-
-
-def test_provider_yaml_differs_from_the_package_only_where_it_was_doctored(tmp_path: Path) -> None:
-    original = yaml.safe_load(PROVIDER_YAML.read_text(encoding="utf-8"))
-    benchmarks = {each["id"]: each for each in original["benchmarks"]}
+def test_only_what_was_altered_is_found_wrong() -> None:
+    benchmarks = entries_of(FOLDER)
     benchmarks["sweep"]["id"] = "swep"
     benchmarks["constant"]["metrics"].append("p50_ttft_ms")
     benchmarks["poisson"]["primary_score"]["metric"] = "mean_ttft_seconds"
     benchmarks["time_to_first_token"]["primary_score"]["lower_is_better"] = False
-    doctored = tmp_path / "provider.yaml"
-    doctored.write_text(yaml.safe_dump(original), encoding="utf-8")
 
-    done = check(doctored)
+    found = check_catalogue(FOLDER, benchmarks.values())
 
-    assert done.returncode == 1, done.stderr[-2000:]
-    assert sorted(line.rsplit(": ", 1)[0] for line in done.stdout.splitlines()) == [
+    assert found.status == 1
+    assert found.kinds == [
         "constant: metric",
         "poisson: direction",
         "poisson: metric",
@@ -52,31 +33,27 @@ def test_provider_yaml_differs_from_the_package_only_where_it_was_doctored(tmp_p
     ]
 
 
-def test_all_benchmarks_of_evalhub_are_there_with_their_metric_direction_and_threshold(provider: Provider) -> None:
+def test_all_benchmarks_of_evalhub_are_there_with_their_metric_direction_and_threshold() -> None:
     loads = ("sweep", "throughput", "concurrent", "constant", "poisson", "comprehensive_perf_test")
     wanted = dict.fromkeys(loads, ("output_tokens_per_second", False, 10.0))
     wanted["quick_perf_test"] = ("requests_per_second", False, 1.0)
+    defaults = defaults_of(PROVIDER)
     for name, expected in wanted.items():
-        benchmark = provider.benchmark(name)
+        benchmark = PROVIDER.benchmark(name)
         assert benchmark is not None, name
-        assert benchmark.primary_score is not None, name
-        assert benchmark.pass_criteria is not None, name
-        score = benchmark.primary_score
-        assert (score.metric, score.lower_is_better, benchmark.pass_criteria.threshold) == expected, name
+        default = defaults[benchmark.id]
+        assert (default.metric, default.lower_is_better, default.threshold) == expected, name
         assert {"requests_per_second", "mean_ttft_ms", "mean_itl_ms"} <= set(benchmark.metrics), name
 
 
-def test_a_server_faster_than_the_range_is_not_refused(provider: Provider) -> None:
-    for benchmark in provider.benchmarks:
-        score, criteria = benchmark.primary_score, benchmark.pass_criteria
-        assert score is not None, benchmark.id
-        assert score.range is not None, benchmark.id
-        assert criteria is not None, benchmark.id
-        assert score.range_overflow == "clip", benchmark.id
-        assert score.range[0] < criteria.threshold < score.range[1], benchmark.id
+def test_a_server_faster_than_the_range_is_not_refused() -> None:
+    overflow = {benchmark.primary_score and benchmark.primary_score.range_overflow for benchmark in PROVIDER.benchmarks}
+    assert overflow == {"clip"}
+    for name, default in defaults_of(PROVIDER).items():
+        assert default.range[0] < default.threshold < default.range[1], name
 
 
-def test_the_prompts_are_as_many_as_the_catalogue_says_and_all_different(provider: Provider) -> None:
+def test_the_prompts_are_as_many_as_the_catalogue_says_and_all_different() -> None:
     prompts = [json.loads(line)["prompt"] for line in (FOLDER / "data" / "prompts.jsonl").read_text().splitlines()]
     assert len(set(prompts)) == len(prompts)
-    assert {benchmark.dataset_size for benchmark in provider.benchmarks} == {len(prompts)}
+    assert {benchmark.dataset_size for benchmark in PROVIDER.benchmarks} == {len(prompts)}

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 from pathlib import Path
 
-import yaml
-
 from evalhub_components.schema.provider import Provider
-from evalhub_pipelines import environments
+from evalhub_pipelines import documents
+from evalhub_pipelines.provider_testing import check_catalogue, defaults_of, entries_of
 
 FOLDER = Path(__file__).resolve().parents[1]
-PROVIDER_YAML = FOLDER / "provider.yaml"
+PROVIDER = documents.load(FOLDER / "provider.yaml", Provider)
 
 CATALOGUE = [
     "petri-sycophancy",
@@ -104,34 +101,19 @@ TELECOM = {
 }
 
 
-def check(*arguments: Path) -> subprocess.CompletedProcess[str]:
-    """Run check_catalogue.py with the Python that has inspect."""
-    command = [environments.python_of(FOLDER), "-B", str(FOLDER / "check_catalogue.py"), *map(str, arguments)]
-    environ = {**os.environ, "PYTHONPATH": str(FOLDER.parents[1] / "components")}
-    return subprocess.run(command, env=environ, capture_output=True, text=True, timeout=600, check=False)
-
-
-def test_provider_yaml_agrees_with_the_installed_packages() -> None:
-    done = check()
-    assert (done.returncode, done.stdout) == (0, ""), done.stderr[-2000:]
-
-
-def test_every_kind_of_difference_is_reported(tmp_path: Path) -> None:
-    original = yaml.safe_load(PROVIDER_YAML.read_text(encoding="utf-8"))
-    benchmarks = {each["id"]: each for each in original["benchmarks"]}
+def test_only_what_was_altered_is_found_wrong() -> None:
+    benchmarks = entries_of(FOLDER)
     benchmarks["inspect/gsm8k"]["id"] = "inspect/gsm9k"
     benchmarks["inspect/mmlu"]["dataset_size"] = 14042
     benchmarks["inspect/quickstart-choices"]["dataset_size"] = 17
     benchmarks["inspect/mask"]["judge"] = False
     benchmarks["inspect/arc"].pop("agent")
     benchmarks["inspect/bbh"]["primary_score"]["metric"] = "match/accuracy"
-    doctored = tmp_path / "provider.yaml"
-    doctored.write_text(yaml.safe_dump(original), encoding="utf-8")
 
-    done = check(doctored)
+    found = check_catalogue(FOLDER, benchmarks.values())
 
-    assert done.returncode == 1, done.stderr[-2000:]
-    assert sorted(line.rpartition(": ")[0] for line in done.stdout.splitlines()) == [
+    assert found.status == 1
+    assert found.kinds == [
         "inspect/arc: unverified",
         "inspect/bbh: primary_score",
         "inspect/gsm8k: id",
@@ -143,17 +125,10 @@ def test_every_kind_of_difference_is_reported(tmp_path: Path) -> None:
 
 
 def test_every_benchmark_of_evalhub_is_there_with_a_direction_and_a_threshold_in_its_range() -> None:
-    provider = Provider.model_validate(yaml.safe_load(PROVIDER_YAML.read_text(encoding="utf-8")))
-    own = [name for name in (each.id for each in provider.benchmarks) if "quickstart" in name]
-    assert {each.id for each in provider.benchmarks} == {*own, *(f"inspect/{name}" for name in CATALOGUE)}
-    found = {}
-    for benchmark in provider.benchmarks:
-        score, criteria = benchmark.primary_score, benchmark.pass_criteria
-        assert score is not None
-        assert score.range is not None
-        assert criteria is not None
-        assert score.lower_is_better is not None
-        assert score.range[0] < criteria.threshold < score.range[1], benchmark.id
-        assert benchmark.description, benchmark.id
-        found[benchmark.id] = (score.metric, criteria.threshold)
-    assert found.items() >= TELECOM.items()
+    own = [each.id for each in PROVIDER.benchmarks if "quickstart" in each.id]
+    assert {each.id for each in PROVIDER.benchmarks} == {*own, *(f"inspect/{name}" for name in CATALOGUE)}
+    assert all(each.description for each in PROVIDER.benchmarks)
+    defaults = defaults_of(PROVIDER)
+    for name, default in defaults.items():
+        assert default.range[0] < default.threshold < default.range[1], name
+    assert {name: (defaults[name].metric, defaults[name].threshold) for name in TELECOM} == TELECOM
