@@ -99,7 +99,8 @@ class Relay:
             EvalHubError: the run has none.
         """
         if config.judge is None:
-            what = "needs a model that judges answers (set judge: {url, name} in eval.yaml)"
+            own = "an entry that its provider does not list says judge: true"
+            what = f"needs a model that judges answers (set judge: {{url, name}} in eval.yaml; {own})"
             raise EvalHubError(f"{config.benchmark_id}: {what}")
         folder = config.work_dir / "judge"
         folder.mkdir(exist_ok=True)
