@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from evalhub_pipelines.catalog import Catalog
 from evalhub_pipelines.demo_model import DemoModelSettings, running
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -133,3 +134,18 @@ def test_the_eval_yaml_in_the_readme_is_valid(tmp_path: Path, part: str) -> None
     path.write_text(yaml.safe_dump(evaluation))
     done = subprocess.run([COMMAND, "plan", str(path)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_the_table_of_providers_is_that_of_the_catalogue() -> None:
+    rows = re.findall(r"^\| \[`([\w-]+)`\].*? \| ([^|]+) \| [^|]+ \| (\d+) \| ([\d.]+) GB \|$", README, re.MULTILINE)
+    catalog = Catalog.of()
+    assert {name: int(count) for name, _, count, _ in rows} == {
+        name: len(catalog.provider(name).benchmarks) for name in catalog.provider_ids()
+    }
+    for name, framework, _, _ in rows:
+        pinned = (catalog.provider_directory(name) / "requirements.in").read_text("utf-8")
+        assert [version for version in re.findall(r"[\d.]+\d", framework) if f"=={version}" not in pinned] == []
+
+
+def test_every_collection_is_named() -> None:
+    assert [name for name in Catalog.of().collection_ids() if f"`{name}`" not in README] == []
