@@ -21,6 +21,10 @@ from evalhub_components.errors import EvalHubError, MissingExtra
 from evalhub_pipelines import directories
 
 _MARKER = "evalhub-ready.json"
+_OF_PYTORCH = (
+    "PyTorch has its builds for the processor alone in an index of its own: name that in UV_EXTRA_INDEX_URL, "
+    "or a folder of wheels in UV_FIND_LINKS"
+)
 
 
 def python_of(provider: Path, announce: Callable[[str], None] = lambda _: None) -> Path:
@@ -102,7 +106,9 @@ def _make(folder: Path, requirements: Path, lock: int) -> None:
     environ.pop("VIRTUAL_ENV", None)
     python = str(folder / "bin" / "python")
     # where hashes are given they must be given for everything: such a list is complete, or its author learns it here
-    own = [] if "--hash=" in requirements.read_text("utf-8") else _own_requirements()
+    is_locked = "--hash=" in requirements.read_text("utf-8")
+    # of a lock only the very files it names are taken, whichever index has them
+    own = ["--index-strategy", "unsafe-best-match"] if is_locked else _own_requirements()
     for command in (
         ["venv", "--python", sys.executable, str(folder)],
         ["pip", "install", "--python", python, "-r", str(requirements), *own],
@@ -127,7 +133,8 @@ def _call(command: list[str], environ: dict[str, str], requirements: Path, lock:
     names = re.findall(r"(?m)^([A-Za-z0-9][A-Za-z0-9._-]*)", requirements.read_text("utf-8"))
     blamed = [name for name in names if re.search(rf"(?<![\w.-]){re.escape(name)}(?![\w-])", said)]
     which = f"{', '.join(blamed)} cannot be installed" if blamed else "the environment cannot be made"
-    raise EvalHubError(f"{requirements}: {which}: {said[:1500] or f'uv exited with {done.returncode}'}")
+    hint = f" ({_OF_PYTORCH})" if "torch" in blamed and "+cpu" in requirements.read_text("utf-8") else ""
+    raise EvalHubError(f"{requirements}: {which}: {said[:1500] or f'uv exited with {done.returncode}'}{hint}")
 
 
 def _uv() -> str:

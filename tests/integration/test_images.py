@@ -31,7 +31,7 @@ from evalhub_components.schema.run import RunRecord
 from evalhub_pipelines import containers, images, plan
 from evalhub_pipelines.compiled_files import read_lock
 from evalhub_pipelines.containers import Container, Given
-from evalhub_pipelines.demo_model import DemoModelServer
+from evalhub_pipelines.demo_model import DemoModelServer, DemoModelSettings, running
 
 __all__ = ["base_image", "built_images", "engine"]  # fixtures
 
@@ -168,7 +168,7 @@ def test_an_image_says_what_it_is_and_runs_as_nobody_in_particular(
     engine: Engine, built_images: Mapping[str, str], base_image: str
 ) -> None:
     commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=CHECKOUT, capture_output=True, text=True).stdout.strip()
-    assert set(built_images) == {"components", "lm_evaluation_harness"}
+    assert set(built_images) == {"components", "lm_evaluation_harness", "deepeval"}
     for reference in built_images.values():
         config = json.loads(engine("image", "inspect", reference))[0]["Config"]
         labels = {name.removeprefix("org.opencontainers.image."): value for name, value in config["Labels"].items()}
@@ -528,6 +528,30 @@ def test_a_local_run_in_containers_is_judged_like_any_other(
     record = json.loads((cli.run_directory() / "run.json").read_text())
     assert (record["engine"], record["state"]) == ("container", "completed")
     assert not engine("ps", "--all", "--quiet", "--filter", f"name=evalhub-{record['run_id']}")
+
+
+def test_a_container_gets_the_judges_secret_beside_the_models(
+    cli: Any, engine: Engine, built_images: Mapping[str, str], tmp_path: Path
+) -> None:
+    keys = {"of-model": "key-of-the-model", "of-judge": "key-of-the-judge"}
+    for name, key in keys.items():
+        (tmp_path / "secrets" / name).mkdir(parents=True)
+        (tmp_path / "secrets" / name / "api-key").write_text(key)
+    how = ["--engine", "container", "--engine-command", engine.command, "--no-mlflow", "--num-examples", "5"]
+    with (
+        running(DemoModelSettings(skill=1.0, api_key=keys["of-model"])) as asked,
+        running(DemoModelSettings(skill=1.0, api_key=keys["of-judge"])) as judge,
+    ):
+        endpoints = ["--model-url", asked.base_url, "--model-name", "demo-model", "--model-secret", "of-model"]
+        endpoints += ["--judge-url", judge.base_url, "--judge-name", "demo-model", "--judge-secret", "of-judge"]
+        done = cli(
+            *("run", "--provider", "deepeval", "-b", "deepeval-correctness", *endpoints, *how),
+            environ={**engine.environ, "EVALHUB_SECRETS": str(tmp_path / "secrets")},
+        )
+    assert done.status == 0, done.out + done.err
+    run = cli.run_directory()
+    kept = [path for path in run.rglob("*") if path.is_file()]
+    assert [path for path in kept for key in keys.values() if key.encode() in path.read_bytes()] == []
 
 
 def test_an_interrupted_run_leaves_no_container(cli: Any, engine: Engine, trial: Path, model: DemoModelServer) -> None:
