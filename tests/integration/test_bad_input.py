@@ -89,8 +89,8 @@ DOCUMENTS = {
         ["model.parameters: not yet supported (give them as parameters of the benchmarks)"],
     ),
     "judge": (
-        {"model": MODEL, "judge": MODEL, "benchmarks": [ENTRY]},
-        ["judge: not yet supported"],
+        {"model": MODEL, "judge": {"url": "localhost:8000", "key": "s3cret"}, "benchmarks": [ENTRY]},
+        ["judge.url: must be an http or https address", "judge.name: is missing", "judge.key: unknown key"],
     ),
 }
 

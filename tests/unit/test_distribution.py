@@ -14,7 +14,7 @@ from evalhub_components import __version__
 from evalhub_pipelines.catalog import Catalog
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-SUFFIXES = {".jinja", ".py", ".yaml", ".json", ".jsonl", ".txt", ".in", ".md", ".typed", ".css", ""}
+SUFFIXES = {".csv", ".jinja", ".py", ".yaml", ".json", ".jsonl", ".txt", ".in", ".md", ".typed", ".css", ""}
 INFO = f"evalhub_kfp-{__version__}.dist-info"
 
 

@@ -96,9 +96,11 @@ def test_a_benchmark_mounts_the_models_secret_and_no_other(path: Path) -> None:
         allowed = {
             "exec-aggregate": ["mlflow_secret", "registry_secret", "signing_secret"],
             "exec-fingerprint": ["model_secret"],
+            "exec-fingerprint-2": ["judge_secret"],
         }
         if label.startswith("exec-benchmark"):
-            assert mounted == ["model_secret"], label
+            asks_judge = "--judge-url" in spec["deploymentSpec"]["executors"][label]["container"]["args"]
+            assert mounted == (["model_secret", "judge_secret"] if asks_judge else ["model_secret"]), label
         else:
             assert mounted == allowed.get(label, []), label
         assert "secretAsEnv" not in settings.get(label, {})
@@ -125,7 +127,8 @@ def test_every_input_has_a_description_for_the_form(path: Path) -> None:
         for name, definition in inputs.items()
         if "defaultValue" not in definition and not definition.get("isOptional")
     }
-    assert required == {"model_url", "model_name"}
+    judged = "exec-fingerprint-2" in spec["deploymentSpec"]["executors"]
+    assert required == {"model_url", "model_name"} | ({"judge_url", "judge_name"} if judged else set())
 
 
 def test_the_collection_of_188_benchmarks_fits_a_cluster() -> None:
@@ -314,7 +317,9 @@ def test_another_version_of_kfp_is_no_drift(tmp_path: Path) -> None:
 def test_a_providers_component_loads_into_anybodys_pipeline(path: Path) -> None:
     component = kfp_components.load_component_from_file(str(path))
     inputs = component.component_spec.inputs or {}
-    assert set(inputs) == {"task", "model_url", "model_name", "fingerprint", "num_examples"}
+    judged = any(benchmark.judge for benchmark in Catalog.of().provider(path.stem).benchmarks)
+    judging = {"judge_url", "judge_name", "judge_fingerprint"} if judged else set()
+    assert set(inputs) == {"task", "model_url", "model_name", "fingerprint", "num_examples"} | judging
     assert set(component.component_spec.outputs or {}) == {"results", "metrics"}
 
 
