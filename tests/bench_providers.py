@@ -23,6 +23,7 @@ from evalhub_pipelines.provider_testing import Trial
 
 COMMAND = str(Path(sys.executable).with_name("evalhub-kfp"))
 TOGETHER = 3
+PAIRS = 4
 
 
 def main(*names: str) -> None:
@@ -71,7 +72,9 @@ def of_provider(provider: Path, task: BenchmarkTask) -> None:
                     sys.exit(f"{' '.join(argv)} exited with {done.returncode}:\n{done.stderr[-3000:]}")
 
         own(), ours()  # without .pyc files everything takes longer
-        alone, theirs = wall(ours), wall(own)
+        # by turns, and the best of each: what else the machine does only adds
+        pairs = [(wall(ours, 1), wall(own, 1)) for _ in range(PAIRS)]
+        alone, theirs = min(first for first, _ in pairs), min(second for _, second in pairs)
         figure(f"{name}: smoke benchmark, over its own command", f"{alone / theirs:.2f}", f"{alone:.1f} s, at most 1.1")
         figure(f"{name}: start-up, one example", f"{wall(lambda: ours(examples=1), 1):.1f} s")
         together = wall(lambda: ours(TOGETHER), 1)
