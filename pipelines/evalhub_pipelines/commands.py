@@ -14,7 +14,7 @@ from evalhub_components import bridge
 from evalhub_components.credentials import MODEL_SECRET
 from evalhub_components.errors import EvalHubError
 from evalhub_components.schema.provider import Provider
-from evalhub_pipelines import environments
+from evalhub_pipelines import directories, environments
 
 _SENSITIVE_NAME = re.compile(
     r"TOKEN(?!IZER)|SECRET|PASSWORD|PASSWD|CREDENTIAL|API_?KEY|ACCESS_KEY|_KEY$|^MLFLOW_|^AWS_|^DOCKER_|^KUBE",
@@ -64,6 +64,8 @@ def command_of(provider: Provider, folder: Path, announce: Callable[[str], None]
         "PYDANTIC_DISABLE_PLUGINS": "1",
         "EVALHUB_PROVIDER_DIR": str(folder.resolve()),
         "EVALHUB_LIFELINE": "stdin",
+        # a task of a team's own may be a program in its test data, beside which nothing must appear
+        "PYTHONPYCACHEPREFIX": str(directories.cache() / "bytecode"),
     }
     environ |= {variable.name: variable.value for variable in (local.env if local else [])}
     # EvalHub hands a command given as text to the shell

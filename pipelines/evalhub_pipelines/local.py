@@ -93,6 +93,7 @@ def run(
         Cancelled: interrupted; the run directory can be resumed.
     """
     _check(plan, options)
+    _need_judge(plan, judge, options)
     secret = _secret(model.auth.secret_ref if model.auth else None)
     environ = publishing.environment(exports)
     subject = publishing.check(exports, environ, model.digest)
@@ -334,18 +335,25 @@ def _recorded(judge: JudgeConfig | None) -> RecordedJudge | None:
     )
 
 
+def _need_judge(plan: EvaluationPlan, judge: JudgeConfig | None, options: Options) -> None:
+    """Refuse a plan with something to judge and no judge; say so when there is a judge and nothing for it to do."""
+    judged = [task.benchmark_id for task in plan.tasks if task.judge]
+    if judged and judge is None:
+        what = "needs a model that judges answers" if len(judged) == 1 else "need a model that judges answers"
+        raise EvalHubError(f"{', '.join(judged)}: {what} (set judge: {{url, name}} in eval.yaml, or --judge-url)")
+    if judge and not judged:
+        message = "no benchmark of this plan asks the judge (an entry that its provider does not list says judge: true)"
+        options.listener({"event": "stage", "stage": "fingerprint", "message": message})
+
+
 def _asked(judge: RecordedJudge | None, tasks: Sequence[BenchmarkTask]) -> RecordedJudge | None:
     """Return the judge with its fingerprint; None when there is nothing to judge.
 
     Raises:
-        EvalHubError: there is something to judge and no judge, or it does not answer.
+        EvalHubError: it does not answer.
     """
-    judged = [task.benchmark_id for task in tasks if task.judge]
-    if not judged:
+    if judge is None or not any(task.judge for task in tasks):
         return None
-    if judge is None:
-        what = "needs a model that judges answers" if len(judged) == 1 else "need a model that judges answers"
-        raise EvalHubError(f"{', '.join(judged)}: {what} (set judge: {{url, name}} in eval.yaml, or --judge-url)")
     secret = directories.secret(judge.secret, "judge.auth.secret_ref") if judge.secret else None
     try:
         found = steps.fingerprint(judge.url, judge.name, secret)

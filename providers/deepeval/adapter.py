@@ -114,7 +114,7 @@ class DeepEvalAdapter(FrameworkAdapter):
             duration_seconds=seconds,
             samples=deepeval_results.samples(good),
             data_digests=data.digests,
-            usage={**relay.ledger.usage, **judge_usage, "seconds": round(seconds, 3)},
+            usage={**relay.ledger.usage, **judge_usage, "seconds": relay.ledger.seconds},
             environment={
                 **deepeval_results.facts(config, benchmark, parameters, cases),
                 "lost_requests": lost[0] or None,

@@ -102,6 +102,9 @@ def _results(config: JobSpec, settings: dict[str, Any], plan: Plan, ledger: Ledg
         reasons = [str(error), ledger.explain() or _last_words(log)]
         raise EvalHubError(": ".join([config.benchmark_id, *filter(None, reasons)])) from None
     requested, evaluated = report.requested(plan), len(report.samples)
+    if requested - evaluated > config.max_error_rate * requested and not ledger.lost:
+        what = f"{requested - evaluated} of {requested} verdicts of detectors are missing"
+        raise EvalHubError(": ".join(filter(None, [config.benchmark_id, what, _last_words(log)])))
     return JobResults(
         id=config.id,
         benchmark_id=config.benchmark_id,
@@ -113,7 +116,7 @@ def _results(config: JobSpec, settings: dict[str, Any], plan: Plan, ledger: Ledg
         num_errors=requested - evaluated,
         duration_seconds=seconds,
         samples=report.samples,
-        usage={**{name: float(count) for name, count in ledger.usage.items()}, "seconds": round(seconds, 3)},
+        usage={**{name: float(count) for name, count in ledger.usage.items()}, "seconds": ledger.seconds},
         environment={
             **report.facts(plan),
             "settings": settings,

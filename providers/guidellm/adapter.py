@@ -71,7 +71,7 @@ class GuideLLMAdapter(FrameworkAdapter):
             duration_seconds=seconds,
             samples=report.samples(peak, config.primary_score.metric),
             data_digests=scenario.data_digests,
-            usage={**report.usage(), "seconds": round(seconds, 3)},
+            usage={**report.usage(), "seconds": report.seconds},
             environment={
                 **report.facts(peak),
                 "requests": counts._asdict(),

@@ -172,6 +172,11 @@ class Report:
             "completion_tokens": sum(one.get("output_tokens") or 0 for one in requests),
         }
 
+    @property
+    def seconds(self) -> float:
+        """Seconds that the loads took, without what lies between them."""
+        return round(sum(float(strategy["duration"]) for strategy in self.strategies), 3)
+
     def facts(self, peak: int) -> dict[str, Any]:
         """Return what `environment.json` keeps of the run."""
         metadata, spec = self._document["metadata"], self._document["config"]["spec"]
@@ -186,6 +191,11 @@ class Report:
                     "strategy": strategy["config"]["strategy"],
                     "requests_made": strategy["scheduler_metrics"]["requests_made"],
                     "measured": strategy["metrics"]["request_totals"],
+                }
+                for strategy in self.strategies
+            ],
+            "measurements": [
+                {
                     "seconds": strategy["duration"],
                     "metrics": {one.metric_name: one.metric_value for one in self.metrics(number)},
                     "warnings": [warning["message"] for warning in strategy.get("warnings") or []],

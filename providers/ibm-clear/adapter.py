@@ -99,12 +99,13 @@ class ClearAdapter(FrameworkAdapter):
                 duration_seconds=seconds,
                 samples=_samples(config, good),
                 data_digests=_digests(place),
-                usage=_usage(relays, seconds),
+                usage=_usage(relays),
                 environment={
                     "framework": {"name": "clear-eval", "version": metadata.version("clear-eval")},
                     "seed": config.seed,
                     "settings": parameters.as_json(),
                     "responses": {"generated": len(silent), "given": len(steps) - len(silent)},
+                    "judge": config.judge.endpoint.name if config.judge else None,
                     "lost_requests": {name: why for name, one in relays.items() if (why := one.ledger.explain())}
                     or None,
                 },
@@ -292,8 +293,8 @@ def _digests(place: Path) -> dict[str, str]:
     return {path.name: f"sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}" for path in files}
 
 
-def _usage(relays: dict[str, Relay], seconds: float) -> dict[str, float]:
-    found: dict[str, float] = {"seconds": round(seconds, 3)}
+def _usage(relays: dict[str, Relay]) -> dict[str, float]:
+    found = {"seconds": relays["model"].ledger.seconds} if "model" in relays else {}
     for name, relay in relays.items():
         before = "" if name == "model" else f"{name}_"
         found |= {f"{before}{kind}": float(count) for kind, count in relay.ledger.usage.items()}

@@ -50,6 +50,9 @@ class InspectAdapter(FrameworkAdapter):
             # inspect asks no hub, and tasks that do say so by what they load
             stack.enter_context(surroundings.applied(config.work_dir, own=own, hub=True))
             _tell(config, judge)
+            # inspect would have the model under test grade itself
+            nobody = stack.enter_context(Relay.of(config, **keys))
+            nobody.ledger.fatal = "the task asks a judge (say judge: true in its entry, and name a judge)"
             import inspect_results
             import inspect_run
 
@@ -60,9 +63,12 @@ class InspectAdapter(FrameworkAdapter):
                 chosen,
                 relay,
                 judge,
+                nobody,
                 lambda done, total: enter(JobPhase.RUNNING_EVALUATION, done, total),
             )
             lost, judge_lost = relay.ledger.explain(), judge.ledger.explain() if judge else ""
+            if nobody.ledger.lost:
+                raise EvalHubError(f"{config.benchmark_id}: {nobody.ledger.explain()}")
         enter(JobPhase.POST_PROCESSING)
         results = inspect_results.Results(config.benchmark_id, log, lost or judge_lost)
         failures = results.failures()
@@ -85,7 +91,7 @@ class InspectAdapter(FrameworkAdapter):
             duration_seconds=seconds,
             samples=results.scores(metric),
             data_digests=chosen.digests,
-            usage={**relay.ledger.usage, **judge_usage, "seconds": round(seconds, 3)},
+            usage={**relay.ledger.usage, **judge_usage, "seconds": relay.ledger.seconds},
             environment={
                 **results.facts(),
                 "task": {**chosen.facts, "args": chosen.args},

@@ -53,12 +53,14 @@ def run(
     chosen: Chosen,
     relay: Relay,
     judge: Relay | None,
+    nobody: Relay,
     listen: Callable[[int, int], None],
 ) -> EvalLog:
     """Run the task and return its log, which is in `raw/` as well.
 
     Args:
         judge: the relay of the run's judge, where there is one: the role `grader`, and what `{judge}` names.
+        nobody: what has that role where there is none.
         listen: called with the examples done and those there are.
 
     Raises:
@@ -70,18 +72,16 @@ def run(
     # the relay gives up before this does
     patience = float(parameters.tries * (parameters.request_timeout + 60))
     model = _model(SERVICE, config.model.name, relay, patience)
-    roles: dict[str, Any] = {}
-    judge_name = ""
-    if judge and config.judge:
-        judge_name = f"openai-api/{JUDGE_SERVICE}/{config.judge.endpoint.name}"
-        # what tasks call the models other than the one under test, and that one where there are others
-        other = _model(JUDGE_SERVICE, config.judge.endpoint.name, judge, patience)
-        roles = {"grader": other, "judge": other, "auditor": other, "target": model}
+    name = config.judge.endpoint.name if config.judge else "nobody"
+    judge_name = f"openai-api/{JUDGE_SERVICE}/{name}" if judge else ""
+    # what tasks call the models other than the one under test, and that one where there are others
+    other = _model(JUDGE_SERVICE, name, judge or nobody, patience)
+    roles: dict[str, Any] = {"grader": other, "judge": other, "auditor": other, "target": model}
     try:
         logs = inspect_ai.eval(
             chosen.spec,
             model=model,
-            model_roles=roles or None,
+            model_roles=roles,
             task_args={key: _named(value, judge_name) for key, value in chosen.args.items()},
             sandbox=parameters.sandbox,
             display="none",

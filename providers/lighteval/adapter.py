@@ -113,7 +113,7 @@ def _run(config: JobSpec, parameters: Parameters, callbacks: JobCallbacks) -> Jo
         duration_seconds=seconds,
         samples=report.samples(config.primary_score.metric),
         data_digests=report.data_digests(),
-        usage={**{name: float(count) for name, count in relay.ledger.usage.items()}, "seconds": round(seconds, 3)},
+        usage={**{name: float(count) for name, count in relay.ledger.usage.items()}, "seconds": relay.ledger.seconds},
         environment={
             **report.facts(),
             # LightEval shuffles by numbers of its own, so that a limit takes the same examples in every run

@@ -89,7 +89,7 @@ class MTEBAdapter(FrameworkAdapter):
                 duration_seconds=seconds,
                 samples=samples,
                 data_digests=mteb_tasks.digests(own) if own else {},
-                usage={**relay.ledger.usage, "seconds": round(seconds, 3)},
+                usage={**relay.ledger.usage, "seconds": relay.ledger.seconds},
                 environment={
                     **mteb_results.facts(task, result),
                     "embeddings": embeddings.facts,

@@ -99,13 +99,14 @@ class RagasAdapter(FrameworkAdapter):
                 duration_seconds=seconds,
                 samples=_samples(config, good),
                 data_digests={file.name: f"sha256:{hashlib.sha256(file.read_bytes()).hexdigest()}"},
-                usage=_usage(relays, seconds),
+                usage=_usage(relays),
                 environment={
                     "framework": {"name": "ragas", "version": metadata.version("ragas")},
                     "metric_hashes": hashes,
                     "seed": config.seed,
                     "settings": parameters.as_json(),
                     "responses": {"generated": len(silent), "given": len(rows) - len(silent) if wants_response else 0},
+                    "judge": config.judge.endpoint.name if config.judge else None,
                     "lost_requests": {name: why for name, one in relays.items() if (why := one.ledger.explain())}
                     or None,
                 },
@@ -245,8 +246,8 @@ def _value(scored: Scored, name: str) -> float:
     return value
 
 
-def _usage(relays: dict[str, Relay], seconds: float) -> dict[str, float]:
-    found: dict[str, float] = {"seconds": round(seconds, 3)}
+def _usage(relays: dict[str, Relay]) -> dict[str, float]:
+    found = {"seconds": relays["model"].ledger.seconds} if "model" in relays else {}
     for name, relay in relays.items():
         before = "" if name == "model" else f"{name}_"
         found |= {f"{before}{kind}": float(count) for kind, count in relay.ledger.usage.items()}

@@ -165,6 +165,15 @@ def test_a_run_without_the_judge_it_needs_ends_before_it_begins(cli: Any, judged
     assert cli.run_directories() == []
 
 
+def test_a_judge_that_nobody_asks_is_said(cli: Any, judged: Path, model: DemoModelServer) -> None:
+    endpoint = ("--model-url", model.base_url, "--model-name", "demo-model")
+    named = ("--judge-url", model.base_url, "--judge-name", "demo-model")
+    done = cli("run", "--provider", "jury", "-b", "plain", "--catalog", judged, *endpoint, *named, "--no-mlflow")
+    assert done.status == 0, done.err
+    assert "no benchmark of this plan asks the judge" in done.err
+    assert json.loads((cli.run_directory() / "run.json").read_text())["judge"] is None
+
+
 def test_a_judge_that_refuses_the_key_ends_the_run_before_it_begins(
     cli: Any, judged: Path, model: DemoModelServer
 ) -> None:

@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+import yaml
 
+from evalhub_components.schema.collection import BenchmarkConfig, Collection
 from evalhub_components.schema.plan import BenchmarkTask
-from evalhub_pipelines import evaluation
+from evalhub_pipelines import evaluation, resolution
 from evalhub_pipelines.catalog import Catalog
 from evalhub_pipelines.cli.demo import demo_model
 from evalhub_pipelines.demo_model import DemoModelSettings, running
@@ -84,3 +86,19 @@ def test_the_command_in_the_readme_prints_what_the_readme_shows(provider: Path, 
     verdict, _, more = done.stdout.partition("\nreport ")
     assert more, done.stderr
     assert lines(verdict, provider.name) == lines(shown.output, provider.name), done.stderr
+
+
+@pytest.mark.parametrize("provider", PROVIDERS, ids=lambda path: path.name)
+def test_entries_of_collections_in_a_readme_are_valid(provider: Path) -> None:
+    blocks = re.findall(r"```yaml\n(.*?)```", (provider / "README.md").read_text("utf-8"), re.DOTALL)
+    documents = [yaml.safe_load(block) for block in blocks]
+    entries = [
+        entry for found in documents for entry in (found.get("benchmarks", []) if isinstance(found, dict) else found)
+    ]
+    for entry in entries:
+        BenchmarkConfig.model_validate(entry)
+        assert entry["provider_id"] == provider.name
+    catalog = Catalog.of()
+    if entries:
+        collection = Collection.model_validate({"id": "own", "benchmarks": entries})
+        assert resolution.resolve(collection, catalog.providers_of(collection)).tasks

@@ -73,6 +73,7 @@ def test_the_server_gets_the_key_and_the_framework_a_token(relay: Any) -> None:
         assert headers["Authorization"] == f"Bearer {KEY}"
         assert KEY not in found.token
         assert found.ledger.answered == 1
+        assert 0 < found.ledger.seconds < 60
         assert dict(found.ledger.usage) == {"requests": 1, "prompt_tokens": 7, "completion_tokens": 2}
 
 

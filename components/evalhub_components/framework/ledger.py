@@ -33,6 +33,7 @@ class Ledger:
         lost: requests without.
         usage: tokens as the server counted them, and requests with every repetition.
         fatal: a reason for which no other request will get an answer.
+        seconds: time in which at least one request was under way.
     """
 
     max_error_rate: float = 0.0
@@ -40,6 +41,9 @@ class Ledger:
     lost: list[Lost] = field(default_factory=list)
     usage: Counter[str] = field(default_factory=Counter)
     fatal: str | None = None
+    seconds: float = 0.0
+    _under_way: int = 0
+    _since: float = 0.0
     _kinds: Counter[str] = field(default_factory=Counter)
     _first: dict[str, str] = field(default_factory=dict)  # the first reason of every kind
 
@@ -57,6 +61,18 @@ class Ledger:
         if self.fatal or (self.lost and self.max_error_rate == 0):
             return True
         return len(self.lost) >= _HOPELESS and not self.answered
+
+    def begin(self, now: float) -> None:
+        """Enter that a request is sent, at `now` seconds of the monotonic clock."""
+        if not self._under_way:
+            self._since = now
+        self._under_way += 1
+
+    def end(self, now: float) -> None:
+        """Enter that its answer has come, or never will."""
+        self._under_way -= 1
+        if not self._under_way:
+            self.seconds = round(self.seconds + now - self._since, 6)
 
     def explain(self) -> str:
         """Return why requests got no answer, empty when all did."""

@@ -158,10 +158,14 @@ class Relay:
         if ledger.is_hopeless:
             answer = Answer(0, tries=0, failure=f"{NOT_ASKED}: {ledger.explain()}")
         else:
+            with self._lock:
+                ledger.begin(time.monotonic())
             try:
                 answer = self._upstream.ask(method, path, body, is_over=lambda: self._is_over or ledger.is_hopeless)
             except Exception as error:  # whatever it was, it must not look like an answer that never mattered
                 answer = Answer(0, failure=f"{type(error).__name__}: {error}")
+            with self._lock:
+                ledger.end(time.monotonic())
         if not answer.failure and (wrong := _wrong(path, answer)):
             answer = replace(answer, failure=f"{wrong}: {self._upstream.url}{path}")
         with self._lock:

@@ -18,7 +18,7 @@ class Usage(NamedTuple):
 
     Attributes:
         wall_seconds: from the start of the task to its end, loading of data and models included.
-        model_seconds: from the first request to the model to its last answer.
+        model_seconds: while requests to the model were under way.
         other: what else was reported, by the name it was given.
         together: how many benchmarks one process ran at once; the wall time is that of all of them.
     """

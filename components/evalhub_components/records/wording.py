@@ -29,7 +29,7 @@ DECISIONS: dict[Decision, str] = {
 LIMITED = "Limited: fewer examples were evaluated than the collection asks for."
 
 _THRESHOLD_SOURCES = {"job": "of this job", "collection": "of the collection", "default": "the default"}
-_MACHINES = 5
+_MACHINES = 12
 _AGAIN = "judged again under other criteria"
 _NAMED = 3
 _NAME = 80  # characters of a benchmark's name in a sentence
@@ -195,7 +195,8 @@ def environments(run: LoadedRun) -> list[str]:
     """Return what the benchmarks ran on, the most frequent first."""
     found = Counter(environment(folder) for folder in run.folders.values())
     found.pop("", None)
-    return [f"{count} benchmark{'' if count == 1 else 's'} on {text}" for text, count in found.most_common(_MACHINES)]
+    lines = [f"{count} benchmark{'' if count == 1 else 's'} on {text}" for text, count in found.most_common(_MACHINES)]
+    return [*lines, *([f"{len(found) - _MACHINES} more kinds"] if len(found) > _MACHINES else [])]
 
 
 def verify_command(publication: Publication, *, local: bool) -> tuple[str, ...] | None:

@@ -35,6 +35,8 @@ def files(folder: Path, limits: Limits, where: str) -> Iterator[tuple[str, Path]
         with os.scandir(parent) as scanned:
             entries = list(scanned)
         for entry in entries:
+            if entry.name == "__pycache__":
+                continue  # Python's own, which says nothing of the data
             if not prefix and entry.name in (names.MANIFEST, names.PARTIAL, "lost+found"):  # the last is the disk's own
                 continue
             name = names.checked(prefix + entry.name, where)

@@ -136,6 +136,7 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory, test_data: Path) -> dict[
         "backwards": own("plain", task_args={"backwards": True}),
         "epochs": {**own("plain", epochs=2), "num_examples": 3},
         "graded": {**own("graded"), "judge": True},
+        "graded by nobody": own("graded"),
         "graded by name": {**own("graded", **by_name), "judge": True},
         "halves allowed": {**own("halves"), "max_error_rate": 0.9, "primary_score": score("undecided/mean")},
         "halves": {**own("halves"), "primary_score": score("undecided/mean")},
@@ -214,6 +215,12 @@ def test_limit_seed_and_concurrency_reach_inspect(outcomes: dict[str, Outcome]) 
     assert part == {name: whole[name] for name in part}
     # drawn by the seed, and not the first seven
     assert set(part) != {record["id"] for record in ARITHMETIC[:7]}
+
+
+def test_no_model_grades_itself(outcomes: dict[str, Outcome]) -> None:
+    assert (
+        "the task asks a judge (say judge: true in its entry, and name a judge)" in outcomes["graded by nobody"].reason
+    )
 
 
 def test_a_task_asks_the_judge_by_role_or_by_name(outcomes: dict[str, Outcome]) -> None:

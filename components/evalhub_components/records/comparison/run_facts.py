@@ -29,8 +29,10 @@ _OF_ONE_ANSWER = re.compile(
     r"headers\.(date|age|connection|keep-alive|content-length|expires|last-modified|etag|cf-ray|transfer-encoding"
     r"|.*(request-id|correlation-id|trace|span|ratelimit|-ms$|-time$|duration).*)"
 )
-# data and seed are facts of their own
-_OF_ONE_TASK = re.compile(r"schema_version|seed|data_digests(\..*)?|pod(\..*)?|accelerators\[\d+\]\.uuid")
+# data and seed are facts of their own, and what was measured is no circumstance of it
+_OF_ONE_TASK = re.compile(
+    r"schema_version|seed|data_digests(\..*)?|pod(\..*)?|accelerators\[\d+\]\.uuid|measurements([.\[].*)?"
+)
 # the rest of a benchmark's environment comes from its framework
 _OF_THE_MACHINE = re.compile(r"(hardware|accelerators|os|python|packages|image|package_version)([.\[].*)?")
 
@@ -186,8 +188,9 @@ def _data(results: BenchmarkResults | None, folder: Path | None) -> str | None:
 def _environment(record: RunRecord, folder: Path | None) -> Facts:
     """Return what is on record of how results came about; the model's address in it is no difference of its own."""
     said = _read(folder, "environment.json")
+    server = record.model_url.removesuffix("/v1")
     return {
-        key: text.replace(record.model_url, "<model url>")
+        key: text.replace(server, "<model url>")
         for key, text in (flattened(said) if said else {}).items()
         if not _OF_ONE_TASK.fullmatch(key)
     }

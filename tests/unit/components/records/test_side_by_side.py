@@ -378,9 +378,19 @@ def test_the_models_address_in_a_frameworks_settings_is_no_difference_of_its_own
         runs.append(write_run(tmp_path / name, benchmarks=["arc"], record={"model_url": url}))
         edit(
             environments(runs[-1])[0],
-            lambda facts, url=url: facts.update(model_args={"base_url": f"{url}/completions"}),
+            lambda facts, url=url: facts.update(
+                model_args={"base_url": f"{url}/completions", "server": url.removesuffix("/v1")}
+            ),
         )
     assert set(differences(compared(*runs))) == {"model url"}
+
+
+def test_what_a_framework_measured_is_no_difference_in_how(tmp_path: Path, write_run: WriteRun) -> None:
+    runs = []
+    for speed in (1.5, 2.5):
+        runs.append(write_run(tmp_path / str(speed), benchmarks=["arc"]))
+        edit(environments(runs[-1])[0], lambda facts, speed=speed: facts.update(measurements=[{"speed": speed}]))
+    assert differences(compared(*runs)) == {}
 
 
 def test_criteria_that_differ_are_named(tmp_path: Path, write_run: WriteRun) -> None:

@@ -40,6 +40,13 @@ def test_the_digest_covers_names_and_contents_and_nothing_else(folder: Path) -> 
     assert manifest.digest_of(folder) != expected
 
 
+def test_what_python_leaves_beside_programs_is_no_data(folder: Path) -> None:
+    before = manifest.digest_of(folder)
+    (folder / "deep" / "__pycache__").mkdir()
+    (folder / "deep" / "__pycache__" / "task.cpython-311.pyc").write_bytes(b"x")
+    assert manifest.digest_of(folder) == before
+
+
 def test_links_inside_the_folder_count_as_what_they_lead_to(folder: Path) -> None:
     (folder / "latest").symlink_to("deep")
     (folder / "c").symlink_to(folder / "latest" / "b")
