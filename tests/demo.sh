@@ -18,7 +18,7 @@ until [ -s "$folder/port" ]; do
 done
 
 url="http://127.0.0.1:$(cat "$folder/port")/v1"
+[ "$collection" = quickstart-v1 ] || set -- --judge-url "$url" --judge-name demo-model "$@"
 status=0
-.venv/bin/evalhub-kfp run "$collection" --model-url "$url" --model-name demo-model \
-  --judge-url "$url" --judge-name demo-model "$@" || status=$?
+.venv/bin/evalhub-kfp run "$collection" --model-url "$url" --model-name demo-model "$@" || status=$?
 exit $status
