@@ -7,7 +7,7 @@ noise, which no verdict depends on.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from statistics import NormalDist
 
 from evalhub_components.records import wording
@@ -180,8 +180,18 @@ def _result(facts: BenchmarkFacts, first: BenchmarkFacts | None, confidence: flo
 def _benchmark_against(first: BenchmarkFacts, other: BenchmarkFacts, z: float) -> Against:
     scores = [(facts.test.normalized_score, facts.test.se) for facts in (first, other)]
     obstacles = list(matching.obstacles(first, other))
-    cautions = [] if obstacles else list(matching.cautions(first, other))
+    cautions = [] if obstacles else [*matching.cautions(first, other), *_beyond(first, other)]
     return _against(scores[0], scores[1], z, obstacles, cautions)
+
+
+def _beyond(first: BenchmarkFacts, other: BenchmarkFacts) -> Iterator[str]:
+    """Yield that two scores look alike only because a range ends below, or above, both of them."""
+    (low, high), scores = first.test.range, (first.test.score, other.test.score)
+    if scores[0] is None or scores[1] is None or scores[0] == scores[1]:
+        return
+    if min(scores[0], scores[1]) > high or max(scores[0], scores[1]) < low:
+        both = " and ".join(map(shown, (scores[0], scores[1])))
+        yield f"both scores, {both}, are beyond the range [{low:g}, {high:g}], where they count the same"
 
 
 def _side(run: RunFacts, position: int, rows: Sequence[Row], first: RunFacts, z: float) -> Side:

@@ -172,6 +172,22 @@ def test_without_digests_the_examples_tell_whether_the_data_is_the_same(tmp_path
     assert against(found, "mmlu").cautions == ["it is not known whether the data is the same"]
 
 
+@pytest.mark.parametrize(("second", "cautioned"), [(359.1, True), (220.0, False), (5.0, False)])
+def test_scores_beyond_a_clipped_range_are_not_quietly_the_same(
+    tmp_path: Path, write_run: WriteRun, second: float, cautioned: bool
+) -> None:
+    score = {"metric": "acc", "range": [0, 10], "range_overflow": "clip"}
+    runs = []
+    for name, value in (("a", 220.0), ("b", second)):
+        results = {0: {"metrics": {"acc": {"value": value}}}}
+        runs.append(
+            write_run(tmp_path / name, benchmarks=["arc"], tasks={0: {"primary_score": score}}, results=results)
+        )
+        (runs[-1] / "benchmarks/000-arc/samples.jsonl").unlink()
+    words = "both scores, 220 and 359.1, are beyond the range [0, 10], where they count the same"
+    assert (words in against(compared(*runs), "arc").cautions) is cautioned
+
+
 def test_fewer_examples_of_the_same_data_are_a_caution(tmp_path: Path, write_run: WriteRun) -> None:
     runs = [
         write_run(tmp_path / "a", benchmarks=["arc"]),
