@@ -48,7 +48,7 @@ class GuideLLMAdapter(FrameworkAdapter):
         try:
             guidellm_process.ask(config, parameters)
             progress(0, 0)
-            guidellm_process.run(scenario.file, environ, config.work_dir, progress)
+            guidellm_process.run(scenario.file, environ, config.work_dir, parameters.patience, progress)
         finally:
             scenario.file.unlink()  # the key is in it
         seconds = time.monotonic() - begun

@@ -103,6 +103,12 @@ class Parameters(Document):
         return list(chosen) if isinstance(chosen, list) else [chosen]
 
     @property
+    def patience(self) -> float:
+        """Seconds without a word from guidellm after which it is stuck: imports, an answer, and a pause of the load."""
+        slowest = min(self.levels, default=1.0) if self.profile in ("constant", "poisson") else 1.0
+        return 120.0 + self.request_timeout + 10.0 / slowest
+
+    @property
     def num_strategies(self) -> int:
         """How many loads are tried, one after the other."""
         return self.sweep_size if self.profile == "sweep" else max(1, len(self.levels))

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from evalhub_components.errors import EvalHubError
 from evalhub_components.framework import program, surroundings
 from evalhub_components.framework.upstream import Upstream
 
+_STARTS = 2
 _PROGRESS = re.compile(
     r"Benchmark (?P<strategy>\d+) \(.*?\): \w+ \| .*?successful=(?P<done>\d+) errored=(?P<errored>\d+)"
 )
@@ -62,24 +64,41 @@ def environment(config: JobSpec, parameters: Parameters) -> dict[str, str]:
     return found
 
 
-def run(scenario: Path, environ: dict[str, str], work_dir: Path, progress: Callable[[int, int], None]) -> None:
+def run(
+    scenario: Path, environ: dict[str, str], work_dir: Path, patience: float, progress: Callable[[int, int], None]
+) -> None:
     """Run guidellm to its end and print what it prints.
+
+    Now and then it is stuck at the beginning of a load and says nothing more; it gets a second start then.
 
     Args:
         scenario: the scenario file.
         environ: the environment.
         work_dir: its working directory.
+        patience: seconds without a word after which it counts as stuck.
         progress: called with the number of the load, from 0, and the requests of it that have ended.
 
     Raises:
-        EvalHubError: it failed.
+        EvalHubError: it failed, or was stuck twice.
     """
+    heard = time.monotonic()
 
     def listen(line: str) -> None:
+        nonlocal heard
+        heard = time.monotonic()
         if found := _PROGRESS.search(line):
             progress(int(found["strategy"]) - 1, int(found["done"]) + int(found["errored"]))
 
+    def is_stuck() -> bool:
+        return time.monotonic() - heard > patience
+
     argv = [sys.executable, "-m", "guidellm", "run", "-c", str(scenario), "--disable-console-interactive"]
-    end = program.run(argv, environ=environ, folder=work_dir, listen=listen)
-    if end.status != 0:
-        raise EvalHubError(f"guidellm exited with status {end.status}: {end.last_words}")
+    for _ in range(_STARTS):
+        heard = time.monotonic()
+        end = program.run(argv, environ=environ, folder=work_dir, listen=listen, stop=is_stuck)
+        if end.status == 0:
+            return
+        if end.status is not None:
+            raise EvalHubError(f"guidellm exited with status {end.status}: {end.last_words}")
+        print(f"guidellm said nothing for {patience:g} s: ended", flush=True)
+    raise EvalHubError(f"guidellm got stuck {_STARTS} times: it said nothing for {patience:g} s")

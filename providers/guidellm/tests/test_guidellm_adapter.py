@@ -193,7 +193,8 @@ def runs(tmp_path_factory: pytest.TempPathFactory, watched: Watched) -> Iterator
         impatient = {"streams": 2, "request_timeout": 5}
         within = {"parameters": impatient, "num_examples": REQUESTS, "max_error_rate": 0.5}
         runs.start("errors within", "concurrent", unreliable, **within)
-        runs.start("errors above", "concurrent", unreliable, parameters={"streams": 1}, num_examples=20)
+        above = {"streams": 1, "request_timeout": 5}
+        runs.start("errors above", "concurrent", unreliable, parameters=above, num_examples=20)
         one_token = {"parameters": {"data": "own.jsonl", "prompt_column": "ask"}, "test_data": sums}
         runs.start("nothing between", "inter_token_latency", plain, **one_token)
         # the next request would be ten minutes later
