@@ -149,7 +149,9 @@ class Cli:
         return found
 
     def run_directories(self) -> list[Path]:
-        return sorted((self.folder / "runs").iterdir()) if (self.folder / "runs").exists() else []
+        """Return the run directories, the oldest first; the names of runs that began in one second do not tell."""
+        found = (self.folder / "runs").iterdir() if (self.folder / "runs").exists() else []
+        return sorted(found, key=lambda run: (run / "plan.json").stat().st_mtime_ns)
 
 
 def _listen_to_ctrl_c() -> None:
