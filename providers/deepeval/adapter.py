@@ -19,6 +19,7 @@ from deepeval_parameters import parse
 from evalhub_components.adapter import FrameworkAdapter, JobCallbacks, JobPhase, JobResults, JobSpec, JobStatusUpdate
 from evalhub_components.errors import EvalHubError
 from evalhub_components.framework import surroundings
+from evalhub_components.framework.ledger import usage_of
 from evalhub_components.framework.relay import Relay
 
 _OWN = {
@@ -101,7 +102,6 @@ class DeepEvalAdapter(FrameworkAdapter):
         _check(failures, cases, config)
         good = [each for each in judged if not each.failure]
         seconds = time.monotonic() - begun
-        judge_usage = {f"judge_{key}": value for key, value in judge.ledger.usage.items()} if judge else {}
         results = JobResults(
             id=config.id,
             benchmark_id=config.benchmark_id,
@@ -114,7 +114,7 @@ class DeepEvalAdapter(FrameworkAdapter):
             duration_seconds=seconds,
             samples=deepeval_results.samples(good),
             data_digests=data.digests,
-            usage={**relay.ledger.usage, **judge_usage, "seconds": relay.ledger.seconds},
+            usage=usage_of(model=relay.ledger, judge=judge.ledger if judge else None),
             environment={
                 **deepeval_results.facts(config, benchmark, parameters, cases),
                 "lost_requests": lost[0] or None,

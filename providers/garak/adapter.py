@@ -19,7 +19,7 @@ from garak_report import Report
 
 from evalhub_components.adapter import FrameworkAdapter, JobCallbacks, JobPhase, JobResults, JobSpec, JobStatusUpdate
 from evalhub_components.errors import EvalHubError
-from evalhub_components.framework.ledger import Ledger
+from evalhub_components.framework.ledger import Ledger, usage_of
 from evalhub_components.framework.parameters import parse
 from evalhub_components.framework.program import run
 from evalhub_components.framework.relay import Relay
@@ -116,7 +116,7 @@ def _results(config: JobSpec, settings: dict[str, Any], plan: Plan, ledger: Ledg
         num_errors=requested - evaluated,
         duration_seconds=seconds,
         samples=report.samples,
-        usage={**{name: float(count) for name, count in ledger.usage.items()}, "seconds": ledger.seconds},
+        usage=usage_of(model=ledger),
         environment={
             **report.facts(plan),
             "settings": settings,

@@ -28,7 +28,7 @@ from evalhub_components.adapter import (
 )
 from evalhub_components.errors import EvalHubError
 from evalhub_components.framework import program, surroundings
-from evalhub_components.framework.ledger import Ledger
+from evalhub_components.framework.ledger import Ledger, usage_of
 from evalhub_components.framework.relay import Relay
 from evalhub_components.schema.results import Sample
 
@@ -99,7 +99,7 @@ class ClearAdapter(FrameworkAdapter):
                 duration_seconds=seconds,
                 samples=_samples(config, good),
                 data_digests=_digests(place),
-                usage=_usage(relays),
+                usage=usage_of(**{name: relay.ledger for name, relay in relays.items()}),
                 environment={
                     "framework": {"name": "clear-eval", "version": metadata.version("clear-eval")},
                     "seed": config.seed,
@@ -291,11 +291,3 @@ def _samples(config: JobSpec, good: Sequence[Judged]) -> list[Sample] | None:
 def _digests(place: Path) -> dict[str, str]:
     files = sorted(path for path in place.iterdir() if path.is_file()) if place.is_dir() else [place]
     return {path.name: f"sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}" for path in files}
-
-
-def _usage(relays: dict[str, Relay]) -> dict[str, float]:
-    found = {"seconds": relays["model"].ledger.seconds} if "model" in relays else {}
-    for name, relay in relays.items():
-        before = "" if name == "model" else f"{name}_"
-        found |= {f"{before}{kind}": float(count) for kind, count in relay.ledger.usage.items()}
-    return found

@@ -14,6 +14,7 @@ from inspect_parameters import parse
 from evalhub_components.adapter import FrameworkAdapter, JobCallbacks, JobPhase, JobResults, JobSpec, JobStatusUpdate
 from evalhub_components.errors import EvalHubError
 from evalhub_components.framework import surroundings
+from evalhub_components.framework.ledger import usage_of
 from evalhub_components.framework.relay import Relay
 
 if TYPE_CHECKING:
@@ -78,7 +79,6 @@ class InspectAdapter(FrameworkAdapter):
         errors = len(failures) + unscored
         measured = results.metrics(metric)
         seconds = time.monotonic() - begun
-        judge_usage = {f"judge_{key}": value for key, value in judge.ledger.usage.items()} if judge else {}
         found = JobResults(
             id=config.id,
             benchmark_id=config.benchmark_id,
@@ -91,7 +91,7 @@ class InspectAdapter(FrameworkAdapter):
             duration_seconds=seconds,
             samples=results.scores(metric),
             data_digests=chosen.digests,
-            usage={**relay.ledger.usage, **judge_usage, "seconds": relay.ledger.seconds},
+            usage=usage_of(model=relay.ledger, judge=judge.ledger if judge else None),
             environment={
                 **results.facts(),
                 "task": {**chosen.facts, "args": chosen.args},

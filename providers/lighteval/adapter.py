@@ -11,7 +11,7 @@ from lighteval_parameters import ELSEWHERE, Parameters
 
 from evalhub_components.adapter import FrameworkAdapter, JobCallbacks, JobPhase, JobResults, JobSpec, JobStatusUpdate
 from evalhub_components.errors import EvalHubError
-from evalhub_components.framework.ledger import Ledger
+from evalhub_components.framework.ledger import Ledger, usage_of
 from evalhub_components.framework.parameters import parse
 from evalhub_components.framework.relay import Relay
 
@@ -113,7 +113,7 @@ def _run(config: JobSpec, parameters: Parameters, callbacks: JobCallbacks) -> Jo
         duration_seconds=seconds,
         samples=report.samples(config.primary_score.metric),
         data_digests=report.data_digests(),
-        usage={**{name: float(count) for name, count in relay.ledger.usage.items()}, "seconds": relay.ledger.seconds},
+        usage=usage_of(model=relay.ledger),
         environment={
             **report.facts(),
             # LightEval shuffles by numbers of its own, so that a limit takes the same examples in every run

@@ -12,7 +12,7 @@ from mteb_parameters import own_data, parse
 from evalhub_components.adapter import FrameworkAdapter, JobCallbacks, JobPhase, JobResults, JobSpec, JobStatusUpdate
 from evalhub_components.errors import EvalHubError
 from evalhub_components.framework import surroundings
-from evalhub_components.framework.ledger import Ledger
+from evalhub_components.framework.ledger import Ledger, usage_of
 from evalhub_components.framework.relay import Relay
 
 
@@ -89,7 +89,7 @@ class MTEBAdapter(FrameworkAdapter):
                 duration_seconds=seconds,
                 samples=samples,
                 data_digests=mteb_tasks.digests(own) if own else {},
-                usage={**relay.ledger.usage, "seconds": relay.ledger.seconds},
+                usage=usage_of(model=relay.ledger),
                 environment={
                     **mteb_results.facts(task, result),
                     "embeddings": embeddings.facts,

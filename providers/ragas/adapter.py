@@ -30,6 +30,7 @@ from evalhub_components.adapter import (
 )
 from evalhub_components.errors import EvalHubError
 from evalhub_components.framework import surroundings
+from evalhub_components.framework.ledger import usage_of
 from evalhub_components.framework.relay import Relay
 from evalhub_components.schema.results import Sample
 
@@ -99,7 +100,7 @@ class RagasAdapter(FrameworkAdapter):
                 duration_seconds=seconds,
                 samples=_samples(config, good),
                 data_digests={file.name: f"sha256:{hashlib.sha256(file.read_bytes()).hexdigest()}"},
-                usage=_usage(relays),
+                usage=usage_of(**{name: relay.ledger for name, relay in relays.items()}),
                 environment={
                     "framework": {"name": "ragas", "version": metadata.version("ragas")},
                     "metric_hashes": hashes,
@@ -244,11 +245,3 @@ def _value(scored: Scored, name: str) -> float:
     value = scored.scores[name].value
     assert value is not None
     return value
-
-
-def _usage(relays: dict[str, Relay]) -> dict[str, float]:
-    found = {"seconds": relays["model"].ledger.seconds} if "model" in relays else {}
-    for name, relay in relays.items():
-        before = "" if name == "model" else f"{name}_"
-        found |= {f"{before}{kind}": float(count) for kind, count in relay.ledger.usage.items()}
-    return found

@@ -90,6 +90,17 @@ class Ledger:
         return next((lost.reason for lost in self.lost if text and text in lost.text), None)
 
 
+def usage_of(**ledgers: Ledger | None) -> dict[str, float]:
+    """Return what results report of requests: of `model` by plain names, of every other behind its own."""
+    found: dict[str, float] = {}
+    for name, ledger in ledgers.items():
+        if ledger is not None:
+            before = "" if name == "model" else f"{name}_"
+            found |= {f"{before}{kind}": float(count) for kind, count in ledger.usage.items()}
+            found |= {"seconds": ledger.seconds} if name == "model" else {}
+    return found
+
+
 def text_of(body: Mapping[str, Any]) -> str:
     """Return what a request asks: the texts of its messages, its prompt or its input."""
     found: list[str] = []
