@@ -25,7 +25,7 @@ from evalhub_pipelines import containers, directories, publishing, run_lock, set
 from evalhub_pipelines.catalog import Catalog
 from evalhub_pipelines.commands import Command, command_of, holds_a_password
 from evalhub_pipelines.containers import Container
-from evalhub_pipelines.processes import Listener, Pool, Work, asked_judge
+from evalhub_pipelines.processes import Listener, Pool, Work
 
 
 @dataclass(frozen=True)
@@ -384,7 +384,7 @@ def _is_done(run: run_directory.LoadedRun, task: BenchmarkTask, model: Fingerpri
         fingerprint=model.digest(),
         run_limit=run.record.num_examples,
         test_data_digest=request.test_data_digest,
-        judge=asked_judge(run.record),
+        judge=run.record.judge.asked() if run.record.judge else None,
     )
     return found.status == "completed" and request.task_key == now.task_key
 

@@ -22,7 +22,7 @@ from evalhub_components.benchmark.task_folder import TaskFolder
 from evalhub_components.credentials import JUDGE_SECRET, MODEL_SECRET
 from evalhub_components.errors import EvalHubError
 from evalhub_components.redaction import Redaction
-from evalhub_components.schema.plan import AskedJudge, BenchmarkTask, TaskRequest
+from evalhub_components.schema.plan import BenchmarkTask, TaskRequest
 from evalhub_components.schema.run import Fingerprint, RunRecord
 from evalhub_pipelines import containers, environments
 from evalhub_pipelines.commands import Command
@@ -267,14 +267,8 @@ def _request(work: Work, task: BenchmarkTask) -> TaskRequest:
         fingerprint=work.fingerprint.digest(),
         run_limit=work.record.num_examples,
         test_data_digest=data,
-        judge=asked_judge(work.record),
+        judge=work.record.judge.asked() if work.record.judge else None,
     )
-
-
-def asked_judge(record: RunRecord) -> AskedJudge | None:
-    """Return the judge of a run as its tasks ask it."""
-    judge = record.judge
-    return AskedJudge(url=judge.url, name=judge.name, fingerprint=judge.fingerprint) if judge else None
 
 
 def _judge_options(record: RunRecord) -> list[str]:

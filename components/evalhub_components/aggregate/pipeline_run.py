@@ -99,7 +99,7 @@ def _judge(results: Sequence[Path]) -> RecordedJudge | None:
         with contextlib.suppress(EvalHubError):
             judge = parse(TaskRequest, atomic.read_json(path), str(path)).judge
             if judge is not None:
-                return RecordedJudge(url=judge.url, name=judge.name, fingerprint=judge.fingerprint)
+                return RecordedJudge(**judge.as_json())
     return None
 
 

@@ -12,12 +12,11 @@ from collections import Counter
 from pathlib import Path
 
 from evalhub_components import kfp_output
-from evalhub_components.adapter import ModelEndpoint
 from evalhub_components.benchmark import external_data
 from evalhub_components.benchmark.harness import Harness, stdout_report
 from evalhub_components.benchmark.settings import Settings, Terminated
 from evalhub_components.errors import EvalHubError, ExitStatus
-from evalhub_components.schema.plan import BenchmarkTask
+from evalhub_components.schema.plan import AskedJudge, BenchmarkTask
 from evalhub_components.schema.results import BenchmarkResults
 
 
@@ -51,8 +50,7 @@ def main(argv: list[str] | None = None) -> int:
             test_data=arguments.test_data.resolve() if arguments.test_data else None,
             results=arguments.results.resolve(),
             adapter_file=_adapter_file(),
-            judge=_judge(arguments.judge_url, arguments.judge_name),
-            judge_fingerprint=arguments.judge_fingerprint or None,
+            judge=_judge(arguments.judge_url, arguments.judge_name, arguments.judge_fingerprint),
             ends_with_stdin=os.environ.get("EVALHUB_LIFELINE") == "stdin",
             stopping=stopping,
         )
@@ -86,10 +84,10 @@ def _metrics(results: Path, tasks: list[BenchmarkTask]) -> dict[str, float]:
     return found
 
 
-def _judge(url: str, name: str) -> ModelEndpoint | None:
+def _judge(url: str, name: str, fingerprint: str) -> AskedJudge | None:
     if bool(url) != bool(name):
         raise EvalHubError("--judge-url and --judge-name: go together")
-    return ModelEndpoint(url.rstrip("/"), name) if url else None
+    return AskedJudge(url=url.rstrip("/"), name=name, fingerprint=fingerprint or None) if url else None
 
 
 def _tasks(argument: str) -> list[BenchmarkTask]:

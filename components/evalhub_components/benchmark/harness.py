@@ -31,7 +31,7 @@ from evalhub_components.benchmark.settings import Settings, Terminated
 from evalhub_components.benchmark.task_folder import TaskFolder
 from evalhub_components.credentials import JUDGE_SECRET
 from evalhub_components.redaction import Redaction
-from evalhub_components.schema.plan import AskedJudge, BenchmarkTask, TaskRequest
+from evalhub_components.schema.plan import BenchmarkTask, TaskRequest
 from evalhub_components.schema.results import BenchmarkResults
 
 logger = logging.getLogger(__name__)
@@ -98,10 +98,8 @@ class Harness:
         self._settings = settings
         self._credentials = credentials.read()
         judge = settings.judge
-        self._judge = JudgeModel(judge, credentials.read(JUDGE_SECRET)) if judge else None
-        self._asked_judge = (
-            AskedJudge(url=judge.url, name=judge.name, fingerprint=settings.judge_fingerprint) if judge else None
-        )
+        endpoint = ModelEndpoint(judge.url, judge.name) if judge else None
+        self._judge = JudgeModel(endpoint, credentials.read(JUDGE_SECRET)) if endpoint else None
         # Kubeflow Pipelines may give every task a login at MLflow
         login = [os.environ.get(name) for name in ("MLFLOW_TRACKING_TOKEN", "MLFLOW_TRACKING_PASSWORD")]
         of_judge = self._judge.credentials if self._judge else ModelCredentials()
@@ -146,7 +144,7 @@ class Harness:
             fingerprint=settings.fingerprint,
             run_limit=settings.num_examples,
             test_data_digest=self._data.digest,
-            judge=self._asked_judge,
+            judge=settings.judge,
         )
         folder.prepare(request)
         spec = JobSpec(

@@ -6,7 +6,7 @@ import signal
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from evalhub_components.adapter import ModelEndpoint
+from evalhub_components.schema.plan import AskedJudge
 
 
 class Terminated(Exception):
@@ -30,7 +30,6 @@ class Settings:
         num_examples: the run's own limit on examples.
         results: folder that gets one folder a benchmark.
         judge: the model that judges answers, None when the run has none.
-        judge_fingerprint: as `fingerprint`, of the judge.
         ends_with_stdin: stop when standard input closes, because the run that holds its other end is gone.
         stopping: the signals that asked the step to stop; a signal handler adds them.
     """
@@ -43,7 +42,6 @@ class Settings:
     test_data: Path | None
     results: Path
     adapter_file: Path
-    judge: ModelEndpoint | None = None
-    judge_fingerprint: str | None = None
+    judge: AskedJudge | None = None
     ends_with_stdin: bool = False
     stopping: list[signal.Signals] = field(default_factory=list)

@@ -9,25 +9,18 @@ from pydantic import Field
 from evalhub_components import canonical
 from evalhub_components.schema.document import Digest, Document
 from evalhub_components.schema.exports import Exports, Subject
+from evalhub_components.schema.plan import AskedJudge
 from evalhub_components.schema.verdict import JobState
 
 
-class RecordedJudge(Document):
-    """The model that judged answers.
+class RecordedJudge(AskedJudge):
+    """The model that judged answers; `secret` is the name of the secret with its credentials, never its content."""
 
-    Attributes:
-        secret: name of the secret with its credentials, never its content.
-        fingerprint: digest of what it is and answers, as `Fingerprint.digest` gives it.
-    """
-
-    url: str
-    name: str
     secret: str | None = None
-    fingerprint: str | None = None
 
-    def in_records(self) -> dict[str, Any]:
-        """Return what others may compare: how a secret is called here means nothing to them."""
-        return self.model_dump(mode="json", exclude={"secret"})
+    def asked(self) -> AskedJudge:
+        """Return what tasks and others may know: how a secret is called here means nothing to them."""
+        return AskedJudge(url=self.url, name=self.name, fingerprint=self.fingerprint)
 
 
 class RunRecord(Document):

@@ -85,7 +85,7 @@ class Description:
             "job_id": record.job_id,
             "model": {"url": record.model_url, "name": record.model_name, "digest": record.model_digest},
             "fingerprint": fingerprint.digest() if fingerprint else None,
-            **({"judge": record.judge.in_records()} if record.judge else {}),
+            **({"judge": record.judge.asked().as_json()} if record.judge else {}),
             "verdict": self._verdict.model_copy(update={"benchmarks": []}).as_json(),
             "created": self.created,
         }

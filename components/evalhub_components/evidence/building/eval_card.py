@@ -50,7 +50,7 @@ def _context(run: LoadedRun) -> dict[str, Any]:
     return _known(
         model=_known(url=record.model_url, name=record.model_name, digest=record.model_digest),
         fingerprint=_fingerprint(run),
-        judge=_known(**record.judge.in_records()) if record.judge else None,
+        judge=_known(**record.judge.asked().as_json()) if record.judge else None,
         environment={"declared": record.declared_environment, "observed": _observed(run)},
         collection_id=header.collection_id,
         collection_version=header.collection_version,

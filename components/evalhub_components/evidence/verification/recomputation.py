@@ -99,7 +99,7 @@ def _check_configs(contents: Contents, recomputed: Recomputed) -> None:
     about_run = {
         "model": {"url": record.model_url, "name": record.model_name, "digest": record.model_digest},
         "fingerprint": fingerprint.digest() if fingerprint else None,
-        "judge": record.judge.in_records() if record.judge else None,
+        "judge": record.judge.asked().as_json() if record.judge else None,
         "verdict": {**computed.as_json(), "benchmarks": []},
     }
     tests = {test.benchmark_index: test.as_json() for test in computed.benchmarks}

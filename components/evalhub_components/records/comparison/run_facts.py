@@ -92,7 +92,7 @@ def facts_of(name: str, run: LoadedRun, verdict: Verdict) -> RunFacts:
     observed = flattened(fingerprint.observed) if fingerprint else None
     groups: dict[str, Facts | None] = {
         "model": flattened({"name": record.model_name, "url": record.model_url, "digest": record.model_digest}),
-        "judge": flattened(record.judge.in_records()) if record.judge else {},
+        "judge": flattened(record.judge.asked().as_json()) if record.judge else {},
         "fingerprint": {
             "identity": fingerprint.identity if fingerprint else "none",
             "answers": (fingerprint.answers if fingerprint else None) or "none",
