@@ -741,7 +741,7 @@ def test_an_answer_without_end_is_cut_off(
 
 
 def test_an_explanation_without_end_is_cut_off(faulty: FaultyRegistry) -> None:
-    faulty.fail("GET", "/tags/", floods(500))
+    faulty.fail("GET", "/tags/", floods(500), times=9)
     with pytest.raises(EvalHubError, match="answered 500"):
         client(faulty).tags()
 
@@ -806,6 +806,18 @@ def test_a_tag_that_is_being_written_is_read_once_it_is(faulty: FaultyRegistry, 
     for method in ("HEAD", "GET"):
         faulty.fail(method, "/manifests/run-1", says(500, "UNKNOWN", "unknown error"), times=2)
     assert client(faulty).named_by("run-1") == client(faulty).resolve("run-1").digest == digest
+
+
+@pytest.mark.parametrize(
+    ("method", "path"), [("HEAD", "/blobs/sha256:"), ("PUT", "/manifests/")], ids=["blob", "manifest"]
+)
+def test_what_another_push_is_writing_at_this_moment_is_asked_for_again(
+    faulty: FaultyRegistry, tmp_path: Path, method: str, path: str
+) -> None:
+    digest = write_layout(tmp_path / "layout")
+    faulty.fail(method, path, answers(500), times=2)
+    assert push(tmp_path / "layout", client(faulty)).digest == digest
+    assert read_all(client(faulty), digest).items() <= blobs_of(tmp_path / "layout").items()
 
 
 def test_runs_that_are_pushed_at_once_to_the_same_tags_all_arrive(
@@ -1184,9 +1196,10 @@ def test_a_push_that_fails_leaves_no_tag_that_names_something_incomplete(
     faulty: FaultyRegistry, tmp_path: Path, method: str, path: str, tags: set[str]
 ) -> None:
     digest = write_layout(tmp_path / "layout")
-    faulty.fail(method, path, answers(500))
+    faulty.fail(method, path, answers(500), times=9)
     with pytest.raises(EvalHubError, match="answered 500"):
         push(tmp_path / "layout", client(faulty))
+    faulty.faults.clear()
     shown = {tag.partition("-")[0] if tag.startswith(("evidence-", "sha256-")) else tag for tag in faulty.tags}
     assert shown <= tags
     for name in faulty.tags:

@@ -84,12 +84,17 @@ class RegistryClient(oras.provider.Registry):  # type: ignore[misc]  # oras has 
     def exchange(
         self, method: str, url: str, *, headers: Mapping[str, str] | None = None, data: Any = None, most: int = 2**20
     ) -> Answer:
-        """Return the answer to a request, of at most `most` bytes, however often it takes.
+        """Return the answer to a request that may be made twice, of at most `most` bytes, however often it takes.
 
         Raises:
             EvalHubError: there is none, the login does not hold, or it is too long.
         """
-        return self.persistently(lambda: self.once(method, url, headers=headers, data=data, most=most))
+
+        def ask() -> Answer:
+            return self.persistently(lambda: self.once(method, url, headers=headers, data=data, most=most))
+
+        # docker-registry empties the file of a tag or link before it writes it, and answers so to who needs it then
+        return self.patience.briefly(ask, lambda answer: answer.status == 500)
 
     def once(
         self, method: str, url: str, *, headers: Mapping[str, str] | None = None, data: Any = None, most: int = 2**20

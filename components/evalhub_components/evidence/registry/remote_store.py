@@ -158,15 +158,7 @@ class RemoteStore:
 
     def _asked_for(self, name: str, method: str) -> Answer:
         url, headers = self.client.manifest_url(name), {"Accept": _MANIFEST_TYPES}
-
-        def ask() -> Answer:
-            return self.client.exchange(method, url, headers=headers, most=MAX_MANIFEST_BYTES)
-
-        def may_be_half_written(answer: Answer) -> bool:
-            # docker-registry empties a tag's file before it writes it, and answers so to whoever reads it then
-            return answer.status == 500 and not is_digest(name)
-
-        return self.client.patience.briefly(ask, may_be_half_written)
+        return self.client.exchange(method, url, headers=headers, most=MAX_MANIFEST_BYTES)
 
     def _received(self, digest: str, size: int) -> Iterator[bytes]:
         check, read = self.client.patience.limit(size), 0
