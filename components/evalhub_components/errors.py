@@ -7,6 +7,9 @@ EvalHubError              anything a user can act on; exit status 2
 +- NotFound               a registry or layout does not have what was asked for
 +- Tampered               bytes are not what their digest says; exit status 1
 +- NotEvidence            content with the right digest that is no evidence as it is made here (evidence.untrusted_json)
++- Unavailable            Kubeflow Pipelines cannot be reached, or is busy: it may be later (client.failures)
++- NotTheApi              something else answers in its place
++- Refused                it answers, and refuses; `status` says how
 +- Cancelled              the user interrupted the run; exit status 130
 """
 

@@ -27,7 +27,7 @@ def blocks(language: str) -> list[str]:
 def commands() -> list[list[str]]:
     found = []
     for block in blocks("sh"):
-        for line in block.splitlines():
+        for line in block.replace("\\\n", " ").splitlines():
             words = shlex.split(line, comments=True)
             if words and words[0].endswith("evalhub-kfp"):
                 found.append(words[1:])

@@ -26,7 +26,8 @@ OWNERS = {
         "evalhub_pipelines.compiler",
         "evalhub_pipelines.client",
     ),
-    "kubernetes": ("evalhub_pipelines.client",),
+    "kfp_server_api": ("evalhub_pipelines.client",),
+    "kubernetes": ("evalhub_pipelines.client", "evalhub_pipelines.doctor"),
     "mlflow": ("evalhub_components.records.tracking",),
     "olot": (
         "evalhub_components.evidence.building",
@@ -35,7 +36,7 @@ OWNERS = {
     ),
     "oras": ("evalhub_components.evidence.registry",),
     "requests": ("evalhub_components.evidence.registry",),
-    "urllib3": ("evalhub_components.evidence.registry",),
+    "urllib3": ("evalhub_components.evidence.registry", "evalhub_pipelines.client"),
     "rfc8785": ("evalhub_components.evidence.layout",),
     "rich": ("evalhub_pipelines.cli",),
     "tenacity": ("evalhub_components.evidence.registry",),

@@ -22,11 +22,13 @@ from evalhub_pipelines.cli import (
     catalogue,
     comparing,
     compiling,
+    configuration,
     demo,
     evidence,
     images,
     judging,
     keys,
+    manifests,
     output,
     planning,
     reporting,
@@ -76,6 +78,8 @@ for command in (
     catalogue.providers,
     catalogue.collections,
     images.images,
+    configuration.config,
+    manifests.manifests,
     demo.demo_model,
 ):
     cli.add_command(command)
