@@ -12,7 +12,7 @@ benchmark with the exception as the reason.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -71,11 +71,31 @@ class ModelCredentials:
         api_key: sent as a bearer token; never printed.
         ca_cert: PEM file with the CA of the model's server.
         hf_token: for tokenizers and data sets of the Hugging Face hub.
+        token_file: file with a service account's token, where the model is asked with that. It is replaced about every
+            hour, and `api_key` is what it was when the step began: ask `key` before every request.
+        noted: called with every token that was read, because it must be in no file that is kept.
     """
 
     api_key: str | None = field(default=None, repr=False)
     ca_cert: Path | None = None
     hf_token: str | None = field(default=None, repr=False)
+    token_file: Path | None = None
+    noted: Callable[[str], None] | None = field(default=None, repr=False, compare=False)
+
+    def key(self) -> str | None:
+        """Return what is to be sent as a bearer token now."""
+        if self.token_file is None:
+            return self.api_key
+        try:
+            token = self.token_file.read_text("ascii").strip()
+        except (OSError, ValueError):
+            return self.api_key
+        # what else there is in it cannot be sent in a header, and an error about that would quote it
+        if not token or not token.isprintable():
+            return self.api_key
+        if self.noted:
+            self.noted(token)
+        return token
 
 
 @dataclass(frozen=True)

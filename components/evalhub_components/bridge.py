@@ -42,6 +42,8 @@ _LONGEST_REASON = 2000  # characters
 _LARGEST_DOCUMENT = 64 << 20  # bytes
 _LOG_TAIL = 1 << 16  # bytes of the log that tell a reason, or are kept on a full disk
 _SHORTEST_SECRET = 6  # what is shorter is no secret, and replacing it would damage ordinary text
+_OURS = ("EVALHUB_MODEL_SECRET", "EVALHUB_SERVICE_ACCOUNT_TOKEN")  # the adapter is handed what they name
+_POD_TOKEN = "/var/run/secrets/kubernetes.io/serviceaccount/token"
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 # what a task may leave out, as `evalhub_components.schema` has it; the digest is over all keys
 _DEFAULTS: dict[str, dict[str, Any]] = {
@@ -73,6 +75,7 @@ def _main(argv: list[str]) -> int:
         parser.add_argument(name, required=True)
     for name in ("--job-id", "--fingerprint", "--test-data", "--executor-input"):
         parser.add_argument(name, default="")
+    parser.add_argument("--model-auth", default="secret")
     parser.add_argument("--num-examples", type=int, default=0)
     own, entrypoint = (argv[: argv.index("--")], argv[argv.index("--") + 1 :]) if "--" in argv else (argv, [])
     given = parser.parse_args(own)
@@ -277,6 +280,8 @@ class _Bridge:
         self.finished: list[tuple[dict[str, Any], dict[str, Any]]] = []
         self.secret = _secret(work / "model-secret")
         self.redaction = _Redaction([_key(self.secret / name) for name in ("api-key", "hf-token")])
+        self.token = _token_file(given.model_auth, self.secret)
+        self._renew_token()
         data = Path(given.test_data).resolve() if given.test_data else work / "none"
         # the manifest of the step that fetched the data is not part of it
         files = sorted(path for path in data.rglob("*") if path.is_file() and path.name != ".evalhub-data.json")
@@ -284,7 +289,7 @@ class _Bridge:
         server = ThreadingHTTPServer(("127.0.0.1", 0), type("Services", (_Services,), {"bridge": self}))
         self.host = f"127.0.0.1:{server.server_address[1]}"
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        self.environ = {name: value for name, value in os.environ.items() if name != "EVALHUB_MODEL_SECRET"}
+        self.environ = {name: value for name, value in os.environ.items() if name not in _OURS}
         self.environ.update(EVALHUB_MODE="local", EVALHUB_MLFLOW_BACKEND="odh", MLFLOW_TRACKING_URI=self.url)
         self.environ.update(OCI_INSECURE="true", PYTHONUNBUFFERED="1")
         self.environ.update({"EVALHUB_TEST_DATA": str(data)} if given.test_data else {})
@@ -345,6 +350,7 @@ class _Bridge:
         deadline, memory = time.monotonic() + limit, _Memory()
         lifeline = [0] if os.environ.get("EVALHUB_LIFELINE") == "stdin" else []
         while process.poll() is None:
+            self._renew_token()
             self._stop_when_asked()
             if time.monotonic() > deadline:
                 return f"timed out after {limit:.3g} s (raise its timeout, or lower num_examples)"
@@ -356,6 +362,17 @@ class _Bridge:
             if 0 in readable and not os.read(0, 4096):
                 raise _Stopped("the end of the run that started it", 128 + signal.SIGTERM)
         return None
+
+    def _renew_token(self) -> None:
+        """Hand on the token of the service account, which is replaced about every hour."""
+        token = ""
+        with contextlib.suppress(OSError, ValueError):  # the one that it had may still do
+            token = _key(self.token) if self.token else ""
+        if token and token not in self.redaction.secrets:
+            self.redaction.add([token])
+            part = self.secret / ".part"
+            part.write_text(token, "ascii")
+            part.replace(self.secret / "api-key")
 
     def _stop_when_asked(self) -> None:
         if self.stopping:
@@ -559,8 +576,14 @@ class _Redaction:
     """Replaces secrets, as written and as Python, JSON, URL or base64 write them; counts what it replaced."""
 
     def __init__(self, secrets: list[str]) -> None:
+        self.secrets: set[str] = set()
+        self.count = 0
+        self.add(secrets)
+
+    def add(self, secrets: list[str]) -> None:
+        self.secrets.update(secrets)
         forms = set()
-        for secret in secrets:
+        for secret in self.secrets:
             if len(secret) < _SHORTEST_SECRET:
                 continue
             forms |= {secret, repr(secret)[1:-1], json.dumps(secret)[1:-1], urllib.parse.quote(secret, safe="")}
@@ -571,7 +594,6 @@ class _Redaction:
         # the longest first: a form may contain another
         ordered = sorted((form for form in forms if len(form) >= _SHORTEST_SECRET), key=len, reverse=True)
         self.pattern = "|".join(map(re.escape, ordered)) or r"(?!)"
-        self.count = 0
 
     def document(self, value: Any) -> Any:
         """Return a JSON value without secrets, and without what canonical JSON cannot hold."""
@@ -687,11 +709,32 @@ def _secret(target: Path) -> Path:
     return target
 
 
+def _token_file(auth: str, secret: Path) -> Path | None:
+    """Return the file with the token of the service account, when the model is asked with that.
+
+    Raises:
+        ValueError: there is none, or a key beside it.
+    """
+    if auth.strip() in ("", "secret"):
+        return None
+    if auth.strip() != "service-account":
+        raise ValueError("model_auth: must be secret or service-account")
+    if (secret / "api-key").is_file():
+        raise ValueError("EVALHUB_MODEL_SECRET: has an api-key, and a service account's token was asked for (drop one)")
+    path = Path(os.environ.get("EVALHUB_SERVICE_ACCOUNT_TOKEN") or _POD_TOKEN)
+    if not _key(path):
+        raise ValueError(f"{path}: there is no token of a service account (automountServiceAccountToken is off?)")
+    cluster_ca = path.with_name("service-ca.crt")  # OpenShift's, for the services in the cluster
+    if cluster_ca.is_file() and not (secret / "ca_cert").is_file():
+        shutil.copyfile(cluster_ca, secret / "ca_cert")
+    return path
+
+
 def _key(path: Path) -> str:
     value = path.read_bytes().strip() if path.is_file() else b""
     # what else there is in it cannot be sent in a header, and an error about that would quote it
     if not all(0x20 <= byte < 0x7F for byte in value):
-        raise ValueError(f"EVALHUB_MODEL_SECRET: {path.name} must be one line of printable ASCII")
+        raise ValueError(f"{path.name}: must be one line of printable ASCII")
     return value.decode("ascii")
 
 

@@ -4,12 +4,16 @@ EvalHubError              anything a user can act on; exit status 2
 +- InvalidDocument        a YAML, JSON or argument document is wrong; lists every problem at once
 +- MissingExtra           an optional part of the distribution is not installed
 +- TrackingUnavailable    MLflow refused or is silent; the caller keeps a spool file and goes on
-+- NotFound               a registry or layout does not have what was asked for
++- NotFound               a registry, layout or server does not have what was asked for
 +- Tampered               bytes are not what their digest says; exit status 1
 +- NotEvidence            content with the right digest that is no evidence as it is made here (evidence.untrusted_json)
 +- Unavailable            Kubeflow Pipelines cannot be reached, or is busy: it may be later (client.failures)
 +- NotTheApi              something else answers in its place
 +- Refused                it answers, and refuses; `status` says how
++- TimedOut               the wait for a run is over, and the run goes on; exit status 124
++- Overtaken              somebody else applied the same schedule at the same time
++- Unconfigured           nobody says where Kubernetes is (client.cluster)
++- Forbidden              Kubernetes does not let us look
 +- Cancelled              the user interrupted the run; exit status 130
 """
 

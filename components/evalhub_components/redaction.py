@@ -23,17 +23,28 @@ class Redaction:
     """Replaces the given secrets, as written and as Python, JSON, URL or base64 write them; counts what it replaced."""
 
     def __init__(self, secrets: Iterable[str | None]) -> None:
-        forms: set[str] = set()
-        for secret in secrets:
-            if secret and len(secret) >= _SHORTEST:
-                forms |= {secret, repr(secret)[1:-1], json.dumps(secret)[1:-1], urllib.parse.quote(secret, safe="")}
-                forms.update(_base64(secret.encode()))
-        # the longest first: a form may contain another
-        ordered = sorted(forms, key=len, reverse=True)
-        self._text = re.compile("|".join(map(re.escape, ordered))) if ordered else None
-        self._bytes = re.compile(b"|".join(re.escape(form.encode()) for form in ordered)) if ordered else None
-        self._longest = max((len(form.encode()) for form in ordered), default=0)
+        self._secrets: set[str] = set()
+        self._forms: set[str] = set()
+        self._text: re.Pattern[str] | None = None
+        self._bytes: re.Pattern[bytes] | None = None
+        self._longest = 0
         self.count = 0
+        self.add(*secrets)
+
+    def add(self, *secrets: str | None) -> None:
+        """Replace these from now on too; one that is known already costs nothing."""
+        new = {secret for secret in secrets if secret and len(secret) >= _SHORTEST} - self._secrets
+        if not new:
+            return
+        self._secrets |= new
+        for secret in new:
+            self._forms |= {secret, repr(secret)[1:-1], json.dumps(secret)[1:-1], urllib.parse.quote(secret, safe="")}
+            self._forms.update(_base64(secret.encode()))
+        # the longest first: a form may contain another
+        ordered = sorted(self._forms, key=len, reverse=True)
+        self._text = re.compile("|".join(map(re.escape, ordered)))
+        self._bytes = re.compile(b"|".join(re.escape(form.encode()) for form in ordered))
+        self._longest = max(len(form.encode()) for form in ordered)
 
     def text(self, value: str) -> str:
         """Return `value` without secrets."""

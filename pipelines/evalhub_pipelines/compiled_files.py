@@ -2,31 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
 
 from evalhub_components import atomic
-from evalhub_components.errors import EvalHubError, InvalidDocument, Problem
-from evalhub_components.schema.plan import EvaluationPlan
+from evalhub_components.errors import InvalidDocument, Problem
 from evalhub_pipelines import compiler, evaluation
 from evalhub_pipelines.catalog import Catalog
+from evalhub_pipelines.chosen_images import with_images
 from evalhub_pipelines.evaluation import Evaluation
 
 _HEADER = re.compile(
     r"^# Description: Collection (\S+) version (.+), plan (sha256:[0-9a-f]{64})(.*those of an eval\.yaml)?",
     re.MULTILINE,
 )
-
-
-def with_images(plan: EvaluationPlan, images: Mapping[str, str]) -> EvaluationPlan:
-    """Return `plan` with these images, by provider id, in place of its own."""
-    runtimes = {
-        name: runtime.model_copy(update={"image": images.get(name, runtime.image)})
-        for name, runtime in plan.header.runtimes.items()
-    }
-    return EvaluationPlan(header=plan.header.model_copy(update={"runtimes": runtimes}), tasks=plan.tasks)
 
 
 def pipeline_of(
@@ -47,23 +37,6 @@ def pipeline_of(
         private_hosts=private_hosts,
     )
     return compiler.compile_plan(with_images(found.plan, images), options)
-
-
-def read_lock(path: Path) -> dict[str, str]:
-    """Return the images that `make push-images` wrote down, by provider id, `components` among them.
-
-    Raises:
-        EvalHubError: the file is no such lock.
-    """
-    document = atomic.read_json(path)
-    try:
-        images = {"components": document["components"], **document["providers"]}
-    except (KeyError, TypeError):
-        raise EvalHubError(f"{path}: is no lock of images (make push-images writes one)") from None
-    unpinned = [name for name, image in images.items() if "@sha256:" not in str(image)]
-    if unpinned:
-        raise EvalHubError(f"{path}: {', '.join(unpinned)}: not pinned by digest")
-    return images
 
 
 def components(catalog: Catalog, images: Mapping[str, str]) -> dict[str, str]:
@@ -129,16 +102,3 @@ def _in_the_way(path: Path, text: str) -> list[Problem]:
         return []
     what = f"collection {new[1]} is not what version {new[2]} was when it was compiled (give it a new version)"
     return [Problem(str(path), what)]
-
-
-def parse_images(arguments: tuple[str, ...]) -> dict[str, str]:
-    """Return the images of `PROVIDER=REFERENCE` arguments.
-
-    Raises:
-        EvalHubError: an argument has another form.
-    """
-    pairs = [argument.partition("=") for argument in arguments]
-    wrong = [name for name, equals, image in pairs if not (name and equals and image)]
-    if wrong:
-        raise EvalHubError(f"--image: must be PROVIDER=REFERENCE, or components=REFERENCE, got {json.dumps(wrong[0])}")
-    return {name: image for name, _, image in pairs}

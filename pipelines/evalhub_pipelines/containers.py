@@ -21,14 +21,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from evalhub_components import bridge
-from evalhub_components.credentials import JUDGE_SECRET, MODEL_SECRET
+from evalhub_components.credentials import JUDGE_SECRET, MODEL_SECRET, SERVICE_ACCOUNT_TOKEN
 from evalhub_components.errors import EvalHubError
 from evalhub_components.schema.plan import BenchmarkTask
 from evalhub_components.schema.provider import KubernetesRuntime
 from evalhub_pipelines.images import is_podman, repository
 
 TASK, RESULTS, SECRET, TEST_DATA = "/evalhub/task.json", "/evalhub/results", "/evalhub/secret", "/test_data"
-OF_JUDGE = "/evalhub/judge-secret"
+OF_JUDGE, TOKEN = "/evalhub/judge-secret", "/evalhub/service-account/token"
 """Where a container sees what it is given."""
 
 _NOBODY = 1001  # whom root's containers run as
@@ -70,6 +70,7 @@ class Given(NamedTuple):
         task: file with the list of tasks.
         secret: folder with the model's credentials.
         judge_secret: folder with the judge's.
+        token: file with the token of a service account.
     """
 
     task: Path
@@ -77,6 +78,7 @@ class Given(NamedTuple):
     secret: Path | None = None
     test_data: Path | None = None
     judge_secret: Path | None = None
+    token: Path | None = None
 
 
 def container_of(
@@ -145,6 +147,9 @@ def argv(
     if given.judge_secret:
         mounts.append(_mount(type="bind", source=given.judge_secret, target=OF_JUDGE, readonly="true"))
         environ[JUDGE_SECRET] = OF_JUDGE
+    if given.token:
+        mounts.append(_mount(type="bind", source=given.token.resolve(), target=TOKEN, readonly="true"))
+        environ[SERVICE_ACCOUNT_TOKEN] = TOKEN
     if given.test_data:
         mounts.append(_mount(type="bind", source=given.test_data, target=TEST_DATA, readonly="true"))
         arguments += ["--test-data", TEST_DATA]
@@ -188,6 +193,9 @@ def lent(container: Container, tasks: Sequence[BenchmarkTask], given: Given) -> 
                 copied[name] = Path(shutil.copytree(secret, Path(folder) / name))
                 for path in (copied[name], *copied[name].rglob("*")):
                     os.chown(path, container.user, 0)
+        if given.token is not None:
+            copied["token"] = Path(shutil.copy2(given.token, Path(folder) / "token"))
+            os.chown(copied["token"], container.user, 0)
         yield given._replace(**copied)
 
 

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from evalhub_components.credentials import Auth
 from evalhub_components.errors import EvalHubError, InvalidDocument, Problem
 from evalhub_components.schema.collection import Collection
-from evalhub_components.schema.evaluation import EvaluationConfig
+from evalhub_components.schema.evaluation import EvaluationConfig, ModelAuth
 from evalhub_components.schema.plan import EvaluationPlan
 from evalhub_pipelines import bounded_yaml, documents, resolution
 from evalhub_pipelines.catalog import Catalog, load_collection
@@ -55,18 +56,18 @@ def of(
         return _of_collection(load_collection(path), catalog, model, changes, str(path))
     data = bounded_yaml.substitute(data, os.environ if environ is None else environ, str(path))
     if isinstance(data, dict):
-        data = _merged(data, changes or {})
+        data = merged(data, changes or {})
         if model and isinstance(data.get("model", {}), dict):
-            data["model"] = {**data.get("model", {}), **model}
+            data["model"] = merged(data.get("model", {}), model)
     return of_config(documents.validate(data, EvaluationConfig, str(path)), catalog, str(path))
 
 
-def _merged(data: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+def merged(data: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     """Return `data` with `changes` in it; a map goes into a map, anything else in the place of what was there."""
     found = dict(data)
     for key, value in changes.items():
         before = found.get(key)
-        found[key] = _merged(before, value) if isinstance(before, dict) and isinstance(value, dict) else value
+        found[key] = merged(before, value) if isinstance(before, dict) and isinstance(value, dict) else value
     return found
 
 
@@ -169,10 +170,9 @@ def pipeline_defaults(config: EvaluationConfig | None) -> dict[str, Any]:
     if config is None:
         return {}
     found: dict[str, Any] = {"model_url": config.model.url, "model_name": config.model.name}
-    found["model_secret"] = config.model.auth.secret_ref if config.model.auth else None
+    found |= _auth("model", config.model.auth)
     if config.judge:
-        found |= {"judge_url": config.judge.url, "judge_name": config.judge.name}
-        found["judge_secret"] = config.judge.auth.secret_ref if config.judge.auth else None
+        found |= {"judge_url": config.judge.url, "judge_name": config.judge.name, **_auth("judge", config.judge.auth)}
     found["num_examples"] = config.num_examples
     found["model_digest"] = config.model.digest
     if config.experiment:
@@ -186,6 +186,13 @@ def pipeline_defaults(config: EvaluationConfig | None) -> dict[str, Any]:
         found |= oci.coordinates.model_dump(exclude={"annotations"})
         found["oci_annotations"] = _lines(oci.coordinates.annotations)
     return {name: value for name, value in found.items() if value}
+
+
+def _auth(role: str, auth: ModelAuth | None) -> dict[str, Any]:
+    if auth is None:
+        return {}
+    kind: Auth | None = "service-account" if auth.service_account else None
+    return {f"{role}_secret": auth.secret_ref, f"{role}_auth": kind}
 
 
 def _lines(values: Mapping[str, str]) -> str:

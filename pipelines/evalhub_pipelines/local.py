@@ -95,11 +95,12 @@ def run(
     _check(plan, options)
     _need_judge(plan, judge, options)
     secret = _secret(model.auth.secret_ref if model.auth else None)
+    by_account = bool(model.auth and model.auth.service_account)
     environ = publishing.environment(exports)
     subject = publishing.check(exports, environ, model.digest)
     try:
         options.listener({"event": "stage", "stage": "fingerprint"})
-        fingerprint = steps.fingerprint(model.url, model.name, secret)
+        fingerprint = steps.fingerprint(model.url, model.name, secret, service_account=by_account)
         asked = _asked(_recorded(judge), plan.tasks)
         commands = _commands(plan, plan.tasks, catalog, options)
     except KeyboardInterrupt:
@@ -114,6 +115,7 @@ def run(
         model_url=model.url,
         model_name=model.name,
         model_secret=model.auth.secret_ref if model.auth else None,
+        model_service_account=by_account,
         model_digest=model.digest,
         judge=asked,
         subject=subject,
@@ -164,7 +166,9 @@ def resume(directory: Path, catalog: Catalog, options: Options) -> Finished:
         publishing.check(record.exports, environ, record.model_digest)
         try:
             options.listener({"event": "stage", "stage": "fingerprint"})
-            fingerprint = _same_model(loaded, steps.fingerprint(record.model_url, record.model_name, secret), options)
+            by_account = record.model_service_account
+            now = steps.fingerprint(record.model_url, record.model_name, secret, service_account=by_account)
+            fingerprint = _same_model(loaded, now, options)
             # another judge than before judges everything anew that is judged at all
             judge = _asked(record.judge, plan.tasks)
             if judge != record.judge:
@@ -331,7 +335,10 @@ def _recorded(judge: JudgeConfig | None) -> RecordedJudge | None:
     if judge is None:
         return None
     return RecordedJudge(
-        url=judge.url.rstrip("/"), name=judge.name, secret=judge.auth.secret_ref if judge.auth else None
+        url=judge.url.rstrip("/"),
+        name=judge.name,
+        secret=judge.auth.secret_ref if judge.auth else None,
+        service_account=bool(judge.auth and judge.auth.service_account),
     )
 
 
@@ -356,7 +363,7 @@ def _asked(judge: RecordedJudge | None, tasks: Sequence[BenchmarkTask]) -> Recor
         return None
     secret = directories.secret(judge.secret, "judge.auth.secret_ref") if judge.secret else None
     try:
-        found = steps.fingerprint(judge.url, judge.name, secret)
+        found = steps.fingerprint(judge.url, judge.name, secret, service_account=judge.service_account)
     except EvalHubError as error:
         # the step takes whom it asks for the model
         said = str(error).replace("model.url", "judge.url").replace("model.auth", "judge.auth")

@@ -19,7 +19,7 @@ from typing import Any
 from evalhub_components import atomic
 from evalhub_components.benchmark import external_data, results
 from evalhub_components.benchmark.task_folder import TaskFolder
-from evalhub_components.credentials import JUDGE_SECRET, MODEL_SECRET
+from evalhub_components.credentials import JUDGE_SECRET, MODEL_SECRET, SERVICE_ACCOUNT_TOKEN, token_file
 from evalhub_components.errors import EvalHubError
 from evalhub_components.redaction import Redaction
 from evalhub_components.schema.plan import BenchmarkTask, TaskRequest
@@ -125,7 +125,9 @@ class Pool:
 
     def _give_up(self, task: BenchmarkTask, end: str) -> None:
         """Write down that `task` failed, as its process did not live to do."""
-        redaction = Redaction([*_secrets(self._work.secret), *_secrets(self._work.judge_secret)])
+        token = _token(self._work.record)
+        known = [*_secrets(self._work.secret), *_secrets(self._work.judge_secret), *([_text(token)] if token else [])]
+        redaction = Redaction(known)
         reason = redaction.text(f"its process {end}")
         path = self._work.directory / "benchmarks" / task.slug
         if path.is_symlink():
@@ -160,10 +162,12 @@ class Pool:
                 *("--fingerprint", work.fingerprint.digest()),
                 *("--num-examples", str(record.num_examples or 0)),
             ]
+            options += ["--model-auth", "service-account"] if record.model_service_account else []
             judged = any(task.judge for task in tasks)
             options += _judge_options(record) if judged else []
             judge_secret = work.judge_secret if judged else None
-            given = Given(Path(file.name), work.directory / "benchmarks", work.secret, data, judge_secret)
+            token = _token(record)
+            given = Given(Path(file.name), work.directory / "benchmarks", work.secret, data, judge_secret, token)
             if isinstance(command, Container):
                 return self._in_container(command, tasks, given, options)
             argv = [*command.argv, "--task", f"@{given.task}", *options]
@@ -171,6 +175,7 @@ class Pool:
             argv += ["--results", str(given.results), *command.suffix]
             environ = command.environ | ({MODEL_SECRET: str(work.secret)} if work.secret else {})
             environ |= {JUDGE_SECRET: str(judge_secret)} if judge_secret else {}
+            environ |= {SERVICE_ACCOUNT_TOKEN: str(token)} if token else {}
             if (made := command.environment_of) is None:
                 return _end(*self._follow(argv, environ, command.folder)[:2])
             return self._in_environment(made, argv, environ)
@@ -276,12 +281,23 @@ def _judge_options(record: RunRecord) -> list[str]:
     if judge is None:
         return []
     found = ["--judge-url", judge.url, "--judge-name", judge.name]
+    found += ["--judge-auth", "service-account"] if judge.service_account else []
     return [*found, "--judge-fingerprint", judge.fingerprint] if judge.fingerprint else found
+
+
+def _token(record: RunRecord) -> Path | None:
+    """Return the file with the token that the model or the judge is asked with; None where it is a key."""
+    judge = record.judge
+    return token_file() if record.model_service_account or (judge and judge.service_account) else None
 
 
 def _secrets(folder: Path | None) -> list[str]:
     files = [folder / name for name in ("api-key", "hf-token")] if folder else []
-    return [file.read_text("utf-8", "replace").strip() for file in files if file.is_file()]
+    return [_text(file) for file in files if file.is_file()]
+
+
+def _text(file: Path) -> str:
+    return file.read_text("utf-8", "replace").strip()
 
 
 def _end(status: int, said: str) -> str:

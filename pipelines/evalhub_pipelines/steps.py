@@ -19,11 +19,12 @@ from evalhub_components.test_data import pvc
 from evalhub_components.test_data.secret import TEST_DATA_SECRET
 
 
-def fingerprint(url: str, name: str, secret: Path | None) -> Fingerprint:
+def fingerprint(url: str, name: str, secret: Path | None, *, service_account: bool = False) -> Fingerprint:
     """Return which model answers at `url`.
 
     Args:
         secret: folder with the model's credentials.
+        service_account: ask with the token of a service account.
 
     Raises:
         EvalHubError: the model cannot be reached, refuses the key, or has another name; with the cure.
@@ -31,6 +32,7 @@ def fingerprint(url: str, name: str, secret: Path | None) -> Fingerprint:
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder) / "fingerprint.json"
         argv = ["evalhub_components.fingerprint", "--model-url", url, "--model-name", name, "--output", str(output)]
+        argv += ["--model-auth", "service-account"] if service_account else []
         _step(argv, {MODEL_SECRET: str(secret)} if secret else {})
         return Fingerprint.model_validate(atomic.read_json(output))
 

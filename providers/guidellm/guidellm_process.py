@@ -14,10 +14,12 @@ from typing import Any
 from guidellm_parameters import Parameters
 
 from evalhub_components.adapter import JobSpec
+from evalhub_components.credentials import SERVICE_ACCOUNT_TOKEN
 from evalhub_components.errors import EvalHubError
 from evalhub_components.framework import program, surroundings
 from evalhub_components.framework.upstream import Upstream
 
+LAUNCH = Path(__file__).with_name("guidellm_launch.py")
 _STARTS = 2
 _PROGRESS = re.compile(
     r"Benchmark (?P<strategy>\d+) \(.*?\): \w+ \| .*?successful=(?P<done>\d+) errored=(?P<errored>\d+)"
@@ -59,6 +61,10 @@ def environment(config: JobSpec, parameters: Parameters) -> dict[str, str]:
     found["GUIDELLM__MP_CONTEXT_TYPE"] = "forkserver"
     if hub and config.credentials.hf_token:
         found["HF_TOKEN"] = config.credentials.hf_token
+    if config.credentials.token_file:
+        found[SERVICE_ACCOUNT_TOKEN] = str(config.credentials.token_file)
+    else:
+        found.pop(SERVICE_ACCOUNT_TOKEN, None)
     if bundle := surroundings.ca_bundle(config.credentials.ca_cert, config.work_dir):
         found["SSL_CERT_FILE"] = str(bundle)
     return found
@@ -92,7 +98,8 @@ def run(
     def is_stuck() -> bool:
         return time.monotonic() - heard > patience
 
-    argv = [sys.executable, "-m", "guidellm", "run", "-c", str(scenario), "--disable-console-interactive"]
+    how = [str(LAUNCH)] if SERVICE_ACCOUNT_TOKEN in environ else ["-m", "guidellm"]
+    argv = [sys.executable, *how, "run", "-c", str(scenario), "--disable-console-interactive"]
     for _ in range(_STARTS):
         heard = time.monotonic()
         end = program.run(argv, environ=environ, folder=work_dir, listen=listen, stop=is_stuck)

@@ -90,7 +90,8 @@ def _backend(config: JobSpec, parameters: Parameters) -> dict[str, Any]:
         "timeout": float(parameters.request_timeout),
         "timeout_connect": 30.0,
     }
-    if config.credentials.api_key:
+    # a service account's token is read for every request: see guidellm_launch
+    if config.credentials.api_key and not config.credentials.token_file:
         backend["api_key"] = config.credentials.api_key
     if parameters.max_tokens is not None and parameters.output_tokens is None:
         backend["max_tokens"] = parameters.max_tokens

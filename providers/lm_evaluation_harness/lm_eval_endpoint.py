@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from evalhub_components.adapter import JobSpec
+from evalhub_components.adapter import JobSpec, ModelCredentials
 from evalhub_components.framework.surroundings import ca_bundle
 
 
@@ -18,14 +18,14 @@ class Endpoint:
 
     url: str
     model: str
-    api_key: str | None = field(default=None, repr=False)
+    credentials: ModelCredentials = field(default_factory=ModelCredentials)
     bundle: Path | None = None
 
     @classmethod
     def of(cls, config: JobSpec) -> Endpoint:
         """Return the endpoint of a job."""
         bundle = ca_bundle(config.credentials.ca_cert, config.work_dir)
-        return cls(config.model.url.rstrip("/"), config.model.name, config.credentials.api_key, bundle)
+        return cls(config.model.url.rstrip("/"), config.model.name, config.credentials, bundle)
 
     @property
     def server(self) -> str:
@@ -34,9 +34,9 @@ class Endpoint:
 
     @property
     def headers(self) -> dict[str, str]:
-        """What every request says; without a key there must be no empty bearer token."""
-        plain = {"Accept": "application/json"}
-        return {**plain, "Authorization": f"Bearer {self.api_key}"} if self.api_key else plain
+        """What a request says now; without a key there must be no empty bearer token."""
+        plain, key = {"Accept": "application/json"}, self.credentials.key()
+        return {**plain, "Authorization": f"Bearer {key}"} if key else plain
 
     @property
     def proxy(self) -> str | None:

@@ -163,9 +163,14 @@ class _Asking:
             self.create_message(messages), generate=generate, gen_kwargs=copy.deepcopy(gen_kwargs), seed=self._seed
         )
         try:
-            async with session.post(self.base_url, json=payload, headers=self.endpoint.headers) as response:
-                body = await response.text(errors="replace")
-                status, retry_after = response.status, response.headers.get("Retry-After", "")
+            for _ in range(2):
+                headers = self.endpoint.headers
+                async with session.post(self.base_url, json=payload, headers=headers) as response:
+                    body = await response.text(errors="replace")
+                    status, retry_after = response.status, response.headers.get("Retry-After", "")
+                # a token that was replaced in the meantime is worth another try
+                if status != 401 or headers == self.endpoint.headers:
+                    break
         except TimeoutError:
             raise RequestFailed(f"no answer within {self.timeout} s (parameters.request_timeout)", 0) from None
         except aiohttp.ClientSSLError as error:

@@ -50,13 +50,14 @@ def tokenizes(endpoint: Endpoint) -> bool:
 
 def _ask(endpoint: Endpoint, url: str, body: dict[str, Any] | None, not_offered: frozenset[int]) -> dict[str, Any]:
     """Return the document at an address, an empty one where the server has none."""
-    request = urllib.request.Request(url, json.dumps(body).encode() if body else None)
-    for name, value in {**endpoint.headers, "Content-Type": "application/json"}.items():
-        request.add_unredirected_header(name, value)
     opener = urllib.request.build_opener(urllib.request.HTTPSHandler(context=endpoint.ssl_context()))
     for attempt in range(1, TRIES + 1):
         if attempt > 1:
             time.sleep(WAIT_SECONDS * (attempt - 1))
+        request = urllib.request.Request(url, json.dumps(body).encode() if body else None)
+        headers = endpoint.headers
+        for name, value in {**headers, "Content-Type": "application/json"}.items():
+            request.add_unredirected_header(name, value)
         try:
             with opener.open(request, timeout=SECONDS) as response:
                 document = json.load(response)
@@ -67,7 +68,8 @@ def _ask(endpoint: Endpoint, url: str, body: dict[str, Any] | None, not_offered:
                     return {}
                 text = error.read().decode(errors="replace")
             reason = reply.refusal(endpoint, url, error.code, text)
-            if not reply.is_transient(error.code):
+            # a token that was replaced in the meantime is worth another try
+            if not reply.is_transient(error.code) and (error.code != 401 or headers == endpoint.headers):
                 break
         except ValueError:
             return {}

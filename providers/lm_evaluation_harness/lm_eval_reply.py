@@ -7,6 +7,7 @@ from typing import Any
 
 from lm_eval_endpoint import Endpoint
 
+from evalhub_components import credentials
 from evalhub_components.errors import EvalHubError
 
 # No other request would fare better: a wrong key, a wrong address, an unknown model.
@@ -84,9 +85,9 @@ def _detail(endpoint: Endpoint, body: str) -> str:
     error = document.get("error", document) if isinstance(document, dict) else None
     message = error.get("message") if isinstance(error, dict) else error
     text = " ".join((message if isinstance(message, str) else body).split())
-    if endpoint.api_key:
+    for key in (endpoint.credentials.api_key, endpoint.credentials.key()):
         # some servers repeat the key they refuse
-        text = text.replace(endpoint.api_key, "***")
+        text = text.replace(key, "***") if key else text
     return text[:_DETAIL_CHARACTERS]
 
 
@@ -102,6 +103,6 @@ def check_length(document: dict[str, Any], prompts: list[list[int]]) -> None:
 
 
 def _advice(endpoint: Endpoint, status: int) -> str:
-    if status == 401:
-        return " (is api-key of the model's secret right?)" if endpoint.api_key else " (the run has no API key)"
+    if status == 401 or (status == 403 and endpoint.credentials.token_file):
+        return f" ({credentials.advice(endpoint.credentials)})"
     return f" (is {endpoint.model!r} the model's name, and the URL right?)" if status == 404 else ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 from lm_eval.utils import RemoteTokenizer
 from lm_eval_endpoint import Endpoint
@@ -18,23 +19,28 @@ class ServerTokenizer(RemoteTokenizer):  # type: ignore[misc]  # the class is An
 
     def __init__(self, endpoint: Endpoint, timeout: int, add_bos_token: bool) -> None:
         self._model = endpoint.model
-        self._proxy = endpoint.proxy
+        self._endpoint = endpoint
         self._add_bos_token = add_bos_token
         self._known: dict[str, list[int]] = {}
         super().__init__(
             base_url=f"{endpoint.url}/completions",
             timeout=timeout,
             ca_cert_path=str(endpoint.bundle) if endpoint.bundle else None,
-            auth_token=endpoint.api_key,
         )
 
     def _validate_server(self) -> None:
         # .netrc would replace the API key; the proxy is that of the requests to the model
         self.session.trust_env = False
-        if self._proxy:
-            self.session.proxies = {"http": self._proxy, "https": self._proxy}
+        # asked for every request: a service account's token is replaced from time to time
+        self.session.auth = self._authorized
+        if proxy := self._endpoint.proxy:
+            self.session.proxies = {"http": proxy, "https": proxy}
         answer = self.session.get(f"{self.base_url}/tokenizer_info", timeout=self.timeout, verify=self.cert_config)
         self._tokenizer_info = answer.json() if answer.ok else {}
+
+    def _authorized(self, request: Any) -> Any:
+        request.headers.update(self._endpoint.headers)
+        return request
 
     @property
     def has_chat_template(self) -> bool:

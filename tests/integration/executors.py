@@ -6,7 +6,7 @@ import os
 import subprocess
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -30,6 +30,9 @@ class Pod:
         mounts: by the path at which the pod sees them.
         memory: the limit, as Kubernetes writes it.
         folder: of this attempt, on this machine.
+        task: name of the task, behind those of the sub-pipelines that it is in.
+        attempt: 0 for the first.
+        labels: that the pipeline gives the pod.
     """
 
     image: str
@@ -38,6 +41,9 @@ class Pod:
     mounts: dict[str, Mount]
     memory: str | None
     folder: Path
+    task: str = ""
+    attempt: int = 0
+    labels: dict[str, str] = field(default_factory=dict)
 
 
 class Ended(NamedTuple):

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import shutil
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -43,12 +43,14 @@ class Finished:
 
 @dataclass
 class Interpreter:
-    """Runs one compiled file.
+    """Runs one compiled file; `run` a second time does only what has failed, and what comes after that.
 
     Attributes:
         images: how pods run; interpreter and environment by image make processes of them.
         secrets: folder by the name of a Secret or ConfigMap in the namespace.
         run_id: what the backend calls this run.
+        tell: is called with the path of a task and its state, as the backend calls them.
+        outputs: of the tasks that succeeded, by path.
     """
 
     path: Path
@@ -57,6 +59,8 @@ class Interpreter:
     secrets: Mapping[str, Path] = field(default_factory=dict)
     finished: list[Finished] = field(default_factory=list)
     run_id: str = field(default_factory=lambda: str(uuid.uuid4()))
+    tell: Callable[[str, str], None] = lambda path, state: None
+    outputs: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         spec, *platforms = (document for document in yaml.safe_load_all(self.path.read_text()) if document)
@@ -80,13 +84,15 @@ class Interpreter:
                 assert definition.get("isOptional"), f"{name} must be given"
                 given[name] = None
         assert not parameters, f"no such inputs: {parameters}"
-        return self._dag(self._spec["root"], given, {}) is not None
+        return self._dag(self._spec["root"], given, {}, "") is not None
 
     def __getitem__(self, name: str) -> Finished:
         (found,) = [task for task in self.finished if task.name == name]
         return found
 
-    def _dag(self, component: dict[str, Any], parameters: dict[str, Any], artifacts: dict[str, Any]) -> Any:
+    def _dag(
+        self, component: dict[str, Any], parameters: dict[str, Any], artifacts: dict[str, Any], prefix: str
+    ) -> Any:
         dag = component["dag"]
         waiting = dict(dag["tasks"])
         outputs: dict[str, dict[str, Any]] = {}
@@ -114,13 +120,19 @@ class Interpreter:
                         upstream = source["taskOutputArtifact"]
                         taken[port] = outputs[upstream["producerTask"]][upstream["outputArtifactKey"]]
                 target = self._spec["components"][task["componentRef"]["name"]]
-                if "dag" in target:
-                    made = self._dag(target, given, taken)
+                path = prefix + name
+                made: dict[str, Any] | None
+                if path in self.outputs:
+                    made = self.outputs[path]
+                elif "dag" in target:
+                    made = self._dag(target, given, taken, f"{path}.")
                 else:
-                    made = self._task(task, target, given, taken, parameters)
+                    self.tell(path, "RUNNING")
+                    made = self._task(task, target, given, taken, parameters, path)
+                    self.tell(path, "FAILED" if made is None else "SUCCEEDED")
                 if made is None:
                     return None
-                outputs[name] = made
+                self.outputs[path] = outputs[name] = made
         selected = dag.get("outputs", {}).get("artifacts", {})
         return {
             name: outputs[choice["producerSubtask"]][choice["outputArtifactKey"]]
@@ -135,6 +147,7 @@ class Interpreter:
         parameters: dict[str, Any],
         artifacts: dict[str, Any],
         scope: dict[str, Any],
+        path: str,
     ) -> dict[str, Any] | None:
         """Run a task and return its outputs by port, or None when its last attempt failed."""
         title, label = task["taskInfo"]["name"], component["executorLabel"]
@@ -143,7 +156,7 @@ class Interpreter:
         given = kfp_launcher.executor_input(component.get("outputDefinitions", {}), root, parameters, artifacts)
         attempts, left = 0, 1 + task.get("retryPolicy", {}).get("maxRetryCount", 0)
         while left:
-            pod = self._pod(label, given, scope)
+            pod = self._pod(label, given, scope, path, attempts)
             ended = self._executor.run(pod)
             attempts, left = attempts + 1, left - 1 if ended.returncode else 0
         kept: dict[str, Path] = {}
@@ -160,7 +173,7 @@ class Interpreter:
         values = {port: kept[port].read_text() for port in given["outputs"]["parameters"]}
         return {**kfp_launcher.listed(given["outputs"]), **values}
 
-    def _pod(self, label: str, given: dict[str, Any], scope: dict[str, Any]) -> Pod:
+    def _pod(self, label: str, given: dict[str, Any], scope: dict[str, Any], task: str, attempt: int) -> Pod:
         """Return one attempt, with its inputs downloaded and the folders of its outputs made."""
         container = self._executors[label]["container"]
         self._pods += 1
@@ -189,6 +202,9 @@ class Interpreter:
             mounts=mounts,
             memory=container.get("resources", {}).get("resourceMemoryLimit"),
             folder=folder,
+            task=task,
+            attempt=attempt,
+            labels=self._settings.get(label, {}).get("podMetadata", {}).get("labels", {}),
         )
 
     def _upload(self, given: dict[str, Any], pod: Pod) -> dict[str, Path]:

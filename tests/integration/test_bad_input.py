@@ -158,7 +158,7 @@ def test_wrong_key_is_refused(cli: Any, collection: Callable[..., Path], write: 
         without = cli.run(path, server)
         secrets = {"EVALHUB_SECRETS": str(cli.folder / "secrets")}
         wrong = cli.run(path, server, "--model-secret", "team", environ=secrets)
-    refused(cli, without, "refuses access, HTTP 401 (sent no key: set model.auth.secret_ref)")
+    refused(cli, without, "refuses access, HTTP 401 (sent no key: set model.auth.secret_ref, or for KServe")
     refused(cli, wrong, "refuses access, HTTP 401 (sent the key in model.auth.secret_ref)")
     assert "wrong-key" not in wrong.err
 

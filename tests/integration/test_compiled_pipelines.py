@@ -16,7 +16,7 @@ from evalhub_components.errors import EvalHubError
 from evalhub_components.schema.verdict import Verdict
 from evalhub_pipelines import compiler, environments
 from evalhub_pipelines.catalog import Catalog
-from evalhub_pipelines.compiled_files import with_images
+from evalhub_pipelines.chosen_images import with_images
 from evalhub_pipelines.compiler.pipeline import pipeline
 from evalhub_pipelines.demo_model import DemoModelSettings, running
 from evalhub_pipelines.evaluation import of

@@ -29,7 +29,7 @@ from evalhub_components.schema.plan import BenchmarkTask, EvaluationPlan
 from evalhub_components.schema.provider import EnvVar, KubernetesRuntime
 from evalhub_components.schema.run import RunRecord
 from evalhub_pipelines import containers, images, plan
-from evalhub_pipelines.compiled_files import read_lock
+from evalhub_pipelines.chosen_images import read_lock
 from evalhub_pipelines.containers import Container, Given
 from evalhub_pipelines.demo_model import DemoModelServer, DemoModelSettings, running
 

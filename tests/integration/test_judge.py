@@ -117,7 +117,7 @@ def test_a_benchmark_asks_the_judge_and_no_other_knows_of_it(
     assert (asked.fingerprint or "").startswith("sha256:")
     assert request(run, "001-plain").judge is None
     record = json.loads((run / "run.json").read_text())
-    assert record["judge"] == {**asked.as_json(), "secret": "of-judge"}
+    assert record["judge"] == {**asked.as_json(), "secret": "of-judge", "service_account": False}
     assert f"answers judged by `a-judge` at `{server.base_url}`" in (run / "report.md").read_text()
     assert "judge of answers" in (run / "report.html").read_text()
     kept = [file for file in run.rglob("*") if file.is_file() and KEY.encode() in file.read_bytes()]

@@ -11,7 +11,7 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-from evalhub_components import kfp_output
+from evalhub_components import credentials, kfp_output
 from evalhub_components.benchmark import external_data
 from evalhub_components.benchmark.harness import Harness, stdout_report
 from evalhub_components.benchmark.settings import Settings, Terminated
@@ -26,8 +26,10 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--task", required=True, help="JSON list of benchmark tasks, or @FILE")
     parser.add_argument("--model-url", required=True, help="base address of the model, ending in /v1")
     parser.add_argument("--model-name", required=True, help="the model's name at that address")
+    parser.add_argument("--model-auth", default="secret", help="what it is asked with: secret or service-account")
     parser.add_argument("--judge-url", default="", help="base address of the model that judges answers")
     parser.add_argument("--judge-name", default="", help="the judge's name at that address")
+    parser.add_argument("--judge-auth", default="secret", help="what the judge is asked with, as for the model")
     parser.add_argument("--judge-fingerprint", default="", help="digest of the judge that answered before the run")
     parser.add_argument("--job-id", default="", help="id that equal configurations share (default: of the task)")
     parser.add_argument("--fingerprint", default=None, help="digest of the model that answered before the run")
@@ -51,6 +53,8 @@ def main(argv: list[str] | None = None) -> int:
             results=arguments.results.resolve(),
             adapter_file=_adapter_file(),
             judge=_judge(arguments.judge_url, arguments.judge_name, arguments.judge_fingerprint),
+            auth=credentials.auth(arguments.model_auth),
+            judge_auth=credentials.auth(arguments.judge_auth, "judge_auth"),
             ends_with_stdin=os.environ.get("EVALHUB_LIFELINE") == "stdin",
             stopping=stopping,
         )

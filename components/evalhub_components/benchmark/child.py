@@ -29,6 +29,7 @@ from evalhub_components.adapter import (
     JobSpec,
     JobStatusUpdate,
     MLflowCallbacks,
+    ModelCredentials,
     OCIArtifactResult,
     OCIArtifactSpec,
 )
@@ -101,6 +102,7 @@ def _separate(harness: int) -> None:
 def _run(adapter_file: Path, specs: Sequence[JobSpec], log: Path, pipe: _Pipe, waiting: int) -> int:
     """Run `specs` and return the exit status."""
     try:
+        specs = [_telling_tokens(spec, pipe) for spec in specs]
         callbacks = _Callbacks(pipe, specs)
         adapter = _load(adapter_file)
         merged = len(specs) > 1 and type(adapter).run_batch is not FrameworkAdapter.run_batch
@@ -141,6 +143,24 @@ def _run_alone(adapter: FrameworkAdapter, spec: JobSpec, callbacks: _Callbacks, 
     _log_to(log)
     os.chdir(log.parent)
     pipe.send(event="end", index=spec.benchmark_index)
+
+
+def _telling_tokens(spec: JobSpec, pipe: _Pipe) -> JobSpec:
+    """Return `spec` with credentials that tell the harness of every token, before anybody can write it down."""
+    told: set[str] = set()
+
+    def noted(token: str) -> None:
+        if token not in told:
+            pipe.send(event="token", token=token)
+            told.add(token)
+
+    def telling(known: ModelCredentials) -> ModelCredentials:
+        return dataclasses.replace(known, noted=noted) if known.token_file else known
+
+    judge = spec.judge
+    if judge:
+        judge = dataclasses.replace(judge, credentials=telling(judge.credentials))
+    return dataclasses.replace(spec, credentials=telling(spec.credentials), judge=judge)
 
 
 def _load(path: Path) -> FrameworkAdapter:

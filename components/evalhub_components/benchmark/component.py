@@ -33,10 +33,11 @@ def benchmark(
         "task": str,
         "model_url": str,
         "model_name": str,
+        "model_auth": str,
         "fingerprint": str,
         "num_examples": int,
     }
-    judging = ("judge_url", "judge_name", "judge_fingerprint") if judge else ()
+    judging = ("judge_url", "judge_name", "judge_auth", "judge_fingerprint") if judge else ()
     ports |= dict.fromkeys(judging, str)
     if test_data == "":
         ports["test_data"] = dsl.Input[dsl.Dataset]
@@ -56,6 +57,7 @@ def benchmark(
                 *("--task", given["task"]),
                 *("--model-url", given["model_url"]),
                 *("--model-name", given["model_name"]),
+                *("--model-auth", given["model_auth"]),
                 *("--fingerprint", given["fingerprint"]),
                 *("--num-examples", given["num_examples"]),
                 *(word for port in judging for word in (f"--{port.replace('_', '-')}", given[port])),

@@ -96,14 +96,15 @@ class Harness:
 
     def __init__(self, settings: Settings, report: Report) -> None:
         self._settings = settings
-        self._credentials = credentials.read()
+        self._credentials = credentials.read(asked_with=settings.auth)
         judge = settings.judge
         endpoint = ModelEndpoint(judge.url, judge.name) if judge else None
-        self._judge = JudgeModel(endpoint, credentials.read(JUDGE_SECRET)) if endpoint else None
+        of_judge = credentials.read(JUDGE_SECRET, settings.judge_auth) if endpoint else ModelCredentials()
+        self._judge = JudgeModel(endpoint, of_judge) if endpoint else None
         # Kubeflow Pipelines may give every task a login at MLflow
         login = [os.environ.get(name) for name in ("MLFLOW_TRACKING_TOKEN", "MLFLOW_TRACKING_PASSWORD")]
-        of_judge = self._judge.credentials if self._judge else ModelCredentials()
-        keys = [secret for known in (self._credentials, of_judge) for secret in (known.api_key, known.hf_token)]
+        self._known = (self._credentials, of_judge)
+        keys = [secret for known in self._known for secret in (known.api_key, known.hf_token)]
         self._redaction = Redaction([*keys, *login])
         self._report = report
         self._memory = MemoryWatch()
@@ -185,6 +186,7 @@ class Harness:
             self._follow(attempt, deadline)
         finally:
             adapter.end()
+            self._learn_tokens()
             for event in adapter.events(0):  # what it said before, and nobody heard yet
                 self._handle(event, attempt, deadline)
             adapter.close()
@@ -206,7 +208,9 @@ class Harness:
             Terminated: asked to stop.
         """
         while True:
-            for event in attempt.process.events(_TICK):
+            events = attempt.process.events(_TICK)
+            self._learn_tokens()
+            for event in events:
                 self._handle(event, attempt, deadline)
             if attempt.process.status is not None:
                 attempt.reason = attempt.reason or process.death(attempt.process.status)
@@ -227,6 +231,8 @@ class Harness:
         kind, entry = event["event"], attempt.entry(event.get("index"))
         if kind == "mode":
             attempt.merged = event["merged"]
+        elif kind == "token":
+            self._redaction.add(event["token"])
         elif kind == "start":
             attempt.current, attempt.limit = entry, min(entry.task.timeout, _left(deadline))
             entry.start()
@@ -244,6 +250,10 @@ class Harness:
             attempt.process.go_ahead()
         elif kind == "crash":
             attempt.reason = event["reason"]
+
+    def _learn_tokens(self) -> None:
+        """Note the tokens there are by now: an adapter tells of those it reads, a program that it starts does not."""
+        self._redaction.add(*(known.key() for known in self._known))
 
     def _start_afresh(self, entries: list[_Entry], attempt: _Attempt) -> None:
         """Remove what a failed group left of `entries`, before each is run alone."""

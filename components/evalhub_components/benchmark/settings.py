@@ -6,6 +6,7 @@ import signal
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from evalhub_components.credentials import Auth
 from evalhub_components.schema.plan import AskedJudge
 
 
@@ -30,6 +31,8 @@ class Settings:
         num_examples: the run's own limit on examples.
         results: folder that gets one folder a benchmark.
         judge: the model that judges answers, None when the run has none.
+        auth: what the model is asked with.
+        judge_auth: what the judge is.
         ends_with_stdin: stop when standard input closes, because the run that holds its other end is gone.
         stopping: the signals that asked the step to stop; a signal handler adds them.
     """
@@ -43,5 +46,7 @@ class Settings:
     results: Path
     adapter_file: Path
     judge: AskedJudge | None = None
+    auth: Auth = "secret"
+    judge_auth: Auth = "secret"
     ends_with_stdin: bool = False
     stopping: list[signal.Signals] = field(default_factory=list)

@@ -18,6 +18,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m evalhub_components.fingerprint", description=__doc__)
     parser.add_argument("--model-url", required=True, help="base address of the model, ending in /v1")
     parser.add_argument("--model-name", required=True, help="the model's name at that address")
+    parser.add_argument("--model-auth", default="secret", help="what it is asked with: secret or service-account")
     parser.add_argument("--output", type=Path, required=True, help="file that gets the fingerprint as JSON")
     parser.add_argument("--digest-file", type=Path, help="file that gets the fingerprint's digest alone")
     run_inputs.add_options(parser)
@@ -26,9 +27,13 @@ def main(argv: list[str] | None = None) -> int:
     try:
         # what the last step would refuse is refused before the benchmarks are paid for
         run_inputs.read(arguments)
-        secrets = credentials.read()
+        secrets = credentials.read(asked_with=credentials.auth(arguments.model_auth))
         redaction = Redaction([secrets.api_key, secrets.hf_token])
-        found = Probe(arguments.model_url, arguments.model_name, secrets).fingerprint()
+        probe = Probe(arguments.model_url, arguments.model_name, secrets)
+        try:
+            found = probe.fingerprint()
+        finally:
+            redaction.add(*probe.sent)
     except EvalHubError as error:
         print(redaction.text(str(error)), file=sys.stderr)
         return error.exit_status

@@ -19,6 +19,7 @@ def fingerprint(image: str) -> BaseComponent:
     ports: dict[str, Any] = {
         "model_url": str,
         "model_name": str,
+        "model_auth": str,
         **dict.fromkeys(run_inputs.TEXTS, str),
         "fingerprint": dsl.Output[dsl.Artifact],
         "digest": dsl.OutputPath(str),
@@ -31,6 +32,7 @@ def fingerprint(image: str) -> BaseComponent:
             args=[
                 *("--model-url", given["model_url"]),
                 *("--model-name", given["model_name"]),
+                *("--model-auth", given["model_auth"]),
                 *(word for name in run_inputs.TEXTS for word in (f"--{name.replace('_', '-')}", given[name])),
                 *("--output", given["fingerprint"].path),
                 *("--digest-file", given["digest"]),

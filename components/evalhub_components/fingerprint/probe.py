@@ -59,6 +59,9 @@ class Probe:
 
     Args:
         timeout: seconds for each request.
+
+    Attributes:
+        sent: the keys that it has sent: a service account's may have been replaced in between.
     """
 
     def __init__(self, url: str, name: str, secrets: ModelCredentials, timeout: float = 60.0) -> None:
@@ -66,6 +69,7 @@ class Probe:
         self._name = name
         self._secrets = secrets
         self._timeout = timeout
+        self.sent: set[str] = set()
         if not self._url.startswith(("http://", "https://")):
             raise EvalHubError(f"{self._url}: must start with http:// or https://")
         try:
@@ -155,16 +159,20 @@ class Probe:
     def _request(self, path: str, body: dict[str, Any] | None = None) -> _Answer:
         """Return the answer; a server that is busy or fails is asked again, twice."""
         for attempt in range(_TRIES):
-            answer = self._send(path, body)
+            key = self._secrets.key()
+            answer = self._send(path, body, key)
+            if answer.status == 401 and (renewed := self._secrets.key()) != key:
+                answer = self._send(path, body, renewed)
             if answer.status not in _BUSY or attempt == _TRIES - 1:
                 break
             time.sleep(0.5 * 2**attempt + random.random() / 4)
         return answer
 
-    def _send(self, path: str, body: dict[str, Any] | None) -> _Answer:
+    def _send(self, path: str, body: dict[str, Any] | None, key: str | None) -> _Answer:
         headers = {"Content-Type": "application/json", "Accept": "application/json", "User-Agent": "evalhub-kfp"}
-        if self._secrets.api_key:
-            headers["Authorization"] = f"Bearer {self._secrets.api_key}"
+        if key:
+            headers["Authorization"] = f"Bearer {key}"
+            self.sent.add(key)
         data = json.dumps(body).encode() if body is not None else None
         deadline = time.monotonic() + self._timeout
         try:
@@ -185,12 +193,14 @@ class Probe:
         said = _message(answer)
         said = f", it says: {said}" if said else ""
         if answer.status in (401, 403):
-            if self._secrets.api_key:
+            if self._secrets.token_file:
+                sent = "the token of the run's service account, which must be allowed to get this InferenceService"
+            elif self._secrets.api_key:
                 sent = "the key in model.auth.secret_ref"
-            elif os.environ.get(MODEL_SECRET):
+            elif os.path.isdir(os.environ.get(MODEL_SECRET, "")):
                 sent = "no key: the secret in model.auth.secret_ref holds no file api-key, or an empty one"
             else:
-                sent = "no key: set model.auth.secret_ref"
+                sent = "no key: set model.auth.secret_ref, or for KServe model.auth.service_account"
             raise EvalHubError(f"{self._url}: refuses access, HTTP {answer.status} (sent {sent}){said}")
         if 300 <= answer.status < 400:
             raise EvalHubError(f"{self._url}: answers with a redirect (give the address it leads to)")

@@ -19,6 +19,7 @@ from pathlib import Path
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from evalhub_components.adapter import ModelCredentials, ModelEndpoint
+from evalhub_components.credentials import advice
 from evalhub_components.errors import EvalHubError
 from evalhub_components.framework import surroundings
 
@@ -74,7 +75,7 @@ class Upstream:
         self.url = endpoint.url.rstrip("/")
         self._role = role
         self._model = endpoint.name
-        self._key = credentials.api_key
+        self._credentials = credentials
         self._tries = tries
         self._timeout = request_timeout
         self._parts, self._port = _address(self.url)
@@ -111,22 +112,33 @@ class Upstream:
             self._idle.clear()
 
     def _send(self, method: str, path: str, body: bytes | None) -> Answer:
+        """Return the answer to one try; a token that was replaced in the meantime is worth another."""
+        key = self._credentials.key()
+        answer = self._send_with(key, method, path, body)
+        if answer.status == 401 and (renewed := self._credentials.key()) != key:
+            again = self._send_with(renewed, method, path, body)
+            return replace(again, tries=answer.tries + again.tries)
+        return answer
+
+    def _send_with(self, key: str | None, method: str, path: str, body: bytes | None) -> Answer:
         with self._lock:
             kept = self._idle.pop() if self._idle else None
-        answer = self._try(kept, method, path, body) if kept else None
+        answer = self._try(kept, key, method, path, body) if kept else None
         if answer is None or (answer.status == 0 and answer.failure.startswith("connection lost")):
             # a server may close a connection that it has kept open, and that says nothing about the request
-            again = self._try(self._connection(), method, path, body)
+            again = self._try(self._connection(), key, method, path, body)
             return replace(again, tries=again.tries + (answer.tries if answer else 0))
         return answer
 
-    def _try(self, connection: http.client.HTTPConnection, method: str, path: str, body: bytes | None) -> Answer:
+    def _try(
+        self, connection: http.client.HTTPConnection, key: str | None, method: str, path: str, body: bytes | None
+    ) -> Answer:
         url = f"{self.url}{path}"
         headers = {"Accept": "application/json", "User-Agent": "evalhub-kfp", "Host": self._parts.netloc}
         if body is not None:
             headers["Content-Type"] = "application/json"
-        if self._key:
-            headers["Authorization"] = f"Bearer {self._key}"
+        if key:
+            headers["Authorization"] = f"Bearer {key}"
         proxy = self._proxy() if self._parts.scheme == "http" else None
         until = time.monotonic() + self._timeout
         is_kept = False
@@ -154,9 +166,9 @@ class Upstream:
                     self._idle.append(connection)
             if not is_kept:
                 connection.close()
-        return self._judged(url, response, read)
+        return self._judged(url, key, response, read)
 
-    def _judged(self, url: str, response: http.client.HTTPResponse, body: bytes) -> Answer:
+    def _judged(self, url: str, key: str | None, response: http.client.HTTPResponse, body: bytes) -> Answer:
         """Return an answer with what is wrong with it."""
         kind = response.getheader("Content-Type", "application/json")
         if response.status < 300:
@@ -168,7 +180,7 @@ class Upstream:
             # whoever follows would carry the key to wherever it points
             to = f"it points to {response.getheader('Location', 'nowhere')} (name that address)"
             return Answer(response.status, body, kind, failure=f"HTTP {response.status}: {url}: {to}")
-        failure = f"HTTP {response.status}: {url}: {self._detail(body)}{self._advice(response.status)}"
+        failure = f"HTTP {response.status}: {url}: {_detail(body, key)}{self._advice(response.status)}"
         return Answer(response.status, body, kind, failure=failure, wait=wait)
 
     def _read(self, connection: http.client.HTTPConnection, response: http.client.HTTPResponse, until: float) -> bytes:
@@ -214,22 +226,23 @@ class Upstream:
         while not is_over() and (left := until - time.monotonic()) > 0:
             time.sleep(min(left, 0.2))
 
-    def _detail(self, body: bytes) -> str:
-        """Return what the server says of an error, in one line."""
-        text = body[:100_000].decode(errors="replace")
-        with contextlib.suppress(ValueError, RecursionError):
-            document = json.loads(text)
-            error = document.get("error", document) if isinstance(document, dict) else None
-            message = error.get("message") if isinstance(error, dict) else error
-            text = message if isinstance(message, str) else text
-        text = " ".join(text.split())
-        # some servers repeat the key they refuse
-        return (text.replace(self._key, "***") if self._key else text)[:_DETAIL_CHARACTERS]
-
     def _advice(self, status: int) -> str:
         if status in (401, 403):
-            return f" (is api-key of the {self._role}'s secret right?)" if self._key else " (the run has no API key)"
+            return f" ({advice(self._credentials, self._role)})"
         return f" (is {self._model!r} the {self._role}'s name, and the URL right?)" if status == 404 else ""
+
+
+def _detail(body: bytes, key: str | None) -> str:
+    """Return what the server says of an error, in one line."""
+    text = body[:100_000].decode(errors="replace")
+    with contextlib.suppress(ValueError, RecursionError):
+        document = json.loads(text)
+        error = document.get("error", document) if isinstance(document, dict) else None
+        message = error.get("message") if isinstance(error, dict) else error
+        text = message if isinstance(message, str) else text
+    text = " ".join(text.split())
+    # some servers repeat the key they refuse
+    return (text.replace(key, "***") if key else text)[:_DETAIL_CHARACTERS]
 
 
 def _address(url: str) -> tuple[SplitResult, int]:

@@ -13,9 +13,22 @@ from evalhub_components.schema.provider import PassCriteria
 
 
 class ModelAuth(Document):
-    """The secret with the model's credentials (keys `api-key`, `ca_cert`, `hf-token`)."""
+    """What a model is asked with.
 
-    secret_ref: SecretName
+    Attributes:
+        service_account: the token of the run's own service account in the place of an `api-key`, as KServe wants it.
+        secret_ref: the secret with the model's credentials (keys `api-key`, `ca_cert`, `hf-token`).
+    """
+
+    service_account: bool = False
+    secret_ref: SecretName | None = Field(default=None, validate_default=True)
+
+    @field_validator("secret_ref")
+    @classmethod
+    def _or_a_service_account(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is None and not info.data.get("service_account", True):
+            raise ValueError("must have a secret_ref, or service_account: true")
+        return value
 
 
 class ModelConfig(Document):

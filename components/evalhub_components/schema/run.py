@@ -14,9 +14,15 @@ from evalhub_components.schema.verdict import JobState
 
 
 class RecordedJudge(AskedJudge):
-    """The model that judged answers; `secret` is the name of the secret with its credentials, never its content."""
+    """The model that judged answers.
+
+    Attributes:
+        secret: name of the secret with its credentials, never its content.
+        service_account: whether it was asked with the token of the run's service account.
+    """
 
     secret: str | None = None
+    service_account: bool = False
 
     def asked(self) -> AskedJudge:
         """Return what tasks and others may know: how a secret is called here means nothing to them."""
@@ -29,6 +35,7 @@ class RunRecord(Document):
     Attributes:
         job_id: 32 hex digits, the same for the same configuration.
         model_secret: name of the secret with the model's credentials, never its content.
+        model_service_account: whether the model was asked with the token of the run's service account.
         model_digest: of the model's own OCI manifest, where somebody named it.
         judge: None where no model judged answers.
         subject: that manifest, where it is in the repository that the evidence goes to.
@@ -45,6 +52,7 @@ class RunRecord(Document):
     model_url: str
     model_name: str
     model_secret: str | None = None
+    model_service_account: bool = False
     model_digest: Digest | None = None
     judge: RecordedJudge | None = None
     subject: Subject | None = None

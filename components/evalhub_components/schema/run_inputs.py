@@ -64,6 +64,9 @@ def parse(texts: Mapping[str, str]) -> RunInputs:
     """
     problems: list[Problem] = []
     given: dict[str, Any] = {name: texts[name].strip() for name in TEXTS if texts.get(name, "").strip()}
+    # a server may leave the macro of a pinned version as it is, and then nobody says (kubeflow/pipelines#12494)
+    if given.get("scheduled_time") == "[[ScheduledTime]]":
+        del given["scheduled_time"]
     for name in ("experiment_tags", "oci_annotations"):
         if name in given:
             given[name] = _pairs(name, given[name], problems)

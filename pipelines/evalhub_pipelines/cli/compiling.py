@@ -15,17 +15,14 @@ from evalhub_pipelines.cli import options
     "--config", type=click.Path(path_type=Path), metavar="FILE", help="an eval.yaml instead; the pipeline gets its name"
 )
 @click.option("--output", type=click.Path(path_type=Path), default=Path("compiled"), help="folder that gets the files")
-@click.option("--image", "images", multiple=True, metavar="PROVIDER=REF", help="image of a provider, or of components")
-@click.option("--image-lock", type=click.Path(path_type=Path), metavar="FILE", help="images pinned by make push-images")
-@click.option("--image-pull-secret", multiple=True, metavar="NAME", help="secret that the images are pulled with")
-@click.option("--private-host", multiple=True, metavar="HOST", help="host here that test data may come from by git")
+@options.images
 @click.option("--check", is_flag=True, help="write nothing; fail when a file is not what it should be")
 @options.catalog
 def compile_pipelines(
     collections: tuple[str, ...],
     config: Path | None,
     output: Path,
-    images: tuple[str, ...],
+    image: tuple[str, ...],
     image_lock: Path | None,
     image_pull_secret: tuple[str, ...],
     private_host: tuple[str, ...],
@@ -33,8 +30,8 @@ def compile_pipelines(
     catalog_dir: Path | None,
 ) -> None:
     """compile collections, all of them by default, into pipelines that Kubeflow runs"""
-    from evalhub_components.errors import EvalHubError, MissingExtra
-    from evalhub_pipelines import evaluation
+    from evalhub_components.errors import MissingExtra
+    from evalhub_pipelines import chosen_images, evaluation
     from evalhub_pipelines.catalog import Catalog
 
     try:
@@ -46,11 +43,7 @@ def compile_pipelines(
     if config and collections:
         raise click.UsageError("give either collections or --config")
     catalog = Catalog.of(catalog_dir)
-    chosen = compiled_files.read_lock(image_lock) if image_lock else {}
-    chosen |= compiled_files.parse_images(images)
-    unknown = chosen.keys() - {"components", *catalog.provider_ids()}
-    if unknown and not image_lock:
-        raise EvalHubError(f"--image: there is no provider {sorted(unknown)[0]!r}")
+    chosen = chosen_images.of(image, image_lock, catalog)
     files = {}
     for source in [str(config)] if config else collections or catalog.collection_ids():
         found = evaluation.of(source, catalog)

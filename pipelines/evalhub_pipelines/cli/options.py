@@ -58,9 +58,11 @@ def source(command: Command) -> Command:
 
 
 def model(command: Command) -> Command:
-    """Add the model's address, name and secret."""
+    """Add the model's address and name, and what it is asked with."""
+    account = "ask with the token of the run's service account, as KServe wants it"
     for decorate in (
         click.option("--model-digest", metavar="DIGEST", help="digest of the model's own OCI image"),
+        click.option("--model-service-account", is_flag=True, help=account),
         click.option("--model-secret", metavar="NAME", help="secret with the model's api-key and ca_cert"),
         click.option("--model-name", metavar="NAME", help="the model's name at that address"),
         click.option("--model-url", metavar="URL", help="base address of the model, ending in /v1"),
@@ -70,8 +72,9 @@ def model(command: Command) -> Command:
 
 
 def judge(command: Command) -> Command:
-    """Add the address, name and secret of the model that judges answers."""
+    """Add the address and name of the model that judges answers, and what it is asked with."""
     for decorate in (
+        click.option("--judge-service-account", is_flag=True, help="ask it with that token too"),
         click.option("--judge-secret", metavar="NAME", help="secret with the judge's api-key and ca_cert"),
         click.option("--judge-name", metavar="NAME", help="the judge's name at that address"),
         click.option("--judge-url", metavar="URL", help="base address of a model that judges answers"),
@@ -80,11 +83,15 @@ def judge(command: Command) -> Command:
     return command
 
 
-def model_keys(url: str | None, name: str | None, secret: str | None, digest: str | None = None) -> dict[str, Any]:
+def model_keys(
+    url: str | None, name: str | None, secret: str | None, digest: str | None = None, *, service_account: bool = False
+) -> dict[str, Any]:
     """Return the keys of `model` that the options give."""
     given = {"url": url, "name": name, "digest": digest}
     found: dict[str, Any] = {key: value for key, value in given.items() if value}
-    return found | ({"auth": {"secret_ref": secret}} if secret else {})
+    auth = {"secret_ref": secret, "service_account": service_account}
+    auth = {key: value for key, value in auth.items() if value}
+    return found | ({"auth": auth} if auth else {})
 
 
 def registry(command: Command) -> Command:
@@ -105,6 +112,22 @@ def publishing(command: Command) -> Command:
         click.option("--signing-secret", metavar="NAME", help="secret with the private.key that signs the evidence"),
         click.option("--registry-secret", metavar="NAME", help="secret with .dockerconfigjson  [default: Docker's]"),
         click.option("--push-to", metavar="HOST/REPOSITORY[:TAG]", help="where the evidence goes  [default: nowhere]"),
+    ):
+        command = decorate(command)
+    return command
+
+
+def images(command: Command) -> Command:
+    """Add which images a pipeline is compiled with."""
+    for decorate in (
+        click.option(
+            "--private-host", multiple=True, metavar="HOST", help="host here that test data may come from by git"
+        ),
+        click.option("--image-pull-secret", multiple=True, metavar="NAME", help="secret that images are pulled with"),
+        click.option(
+            "--image-lock", type=click.Path(path_type=Path), metavar="FILE", help="images pinned by make push-images"
+        ),
+        click.option("--image", multiple=True, metavar="PROVIDER=REF", help="image of a provider, or of components"),
     ):
         command = decorate(command)
     return command

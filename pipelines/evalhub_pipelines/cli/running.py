@@ -43,10 +43,12 @@ def run(
     model_url: str | None,
     model_name: str | None,
     model_secret: str | None,
+    model_service_account: bool,
     model_digest: str | None,
     judge_url: str | None,
     judge_name: str | None,
     judge_secret: str | None,
+    judge_service_account: bool,
     name: str | None,
     output: Path,
     resume: Path | None,
@@ -75,8 +77,9 @@ def run(
     containers = engine_command if engine == "container" else None
     if resume is not None:
         publishing = (push_to, registry_secret, signing_secret)
-        model_options = (model_url, model_name, model_secret, model_digest, judge_url, judge_name, judge_secret)
-        if any((source, provider, benchmarks, num_examples, name, *model_options, *publishing)):
+        of_model = (model_url, model_name, model_secret, model_service_account, model_digest)
+        of_judge = (judge_url, judge_name, judge_secret, judge_service_account)
+        if any((source, provider, benchmarks, num_examples, name, *of_model, *of_judge, *publishing)):
             raise click.UsageError("--resume goes on with a run as it was begun: give nothing else to evaluate")
         outputs.prepare(reports, resume)
         with _shown_in_any_case(reports, form), progress.shown(None, quiet) as listener:
@@ -96,9 +99,11 @@ def run(
         with errors_reported(reports):
             changes: dict[str, Any] = {"name": name} if name else {}
             changes |= options.exports(push_to, registry_secret, signing_secret)
-            judge = options.model_keys(judge_url, judge_name, judge_secret)
+            judge = options.model_keys(judge_url, judge_name, judge_secret, service_account=judge_service_account)
             changes |= {"judge": judge} if judge else {}
-            model = options.model_keys(model_url, model_name, model_secret, model_digest)
+            model = options.model_keys(
+                model_url, model_name, model_secret, model_digest, service_account=model_service_account
+            )
             found = evaluation_of(source, provider, benchmarks, catalog_dir, model, changes)
         with _shown_in_any_case(reports, form), progress.shown(found.plan, quiet) as listener:
             from evalhub_pipelines import api

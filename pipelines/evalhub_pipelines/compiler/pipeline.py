@@ -41,6 +41,12 @@ INPUTS: dict[str, tuple[Any, Any, str]] = {
         None,
         "Secret with the model's api-key, ca_cert and hf-token; none if it needs none.",
     ),
+    "model_auth": (
+        str,
+        "secret",
+        "secret: it is asked with the api-key of that secret, if there is one. service-account: with the token of the "
+        "run's own service account, as a model on KServe with authentication wants it.",
+    ),
     "num_examples": (
         int,
         0,
@@ -81,8 +87,19 @@ JUDGE_INPUTS: dict[str, tuple[Any, Any, str]] = {
     "judge_url": (str, None, "Base address of the model that judges answers, ending in /v1."),
     "judge_name": (str, None, "The judge's name at that address."),
     "judge_secret": (_OptionalText, None, "Secret with the judge's api-key and ca_cert; none if it needs none."),
+    "judge_auth": (str, "secret", "secret or service-account, as for the model."),
 }
 """The inputs of a pipeline with benchmarks whose answers are judged by a model."""
+
+GROUP_PORTS = {
+    "model_url": "url",
+    "model_name": "name",
+    "model_auth": "auth",
+    "model_secret": "secret",
+    "num_examples": "examples",
+    "ca_config_map": "ca",
+}
+"""What a sub-pipeline calls inputs of the pipeline: every task in it says each of these names twice."""
 
 
 @dataclass(frozen=True)
@@ -113,19 +130,21 @@ def pipeline(plan: EvaluationPlan, options: Options) -> BaseComponent:
     def build(inputs: dict[str, Any]) -> None:
         texts = {name: inputs[name] for name in run_inputs.TEXTS}
         probe = fingerprint(options.components_image)(
-            model_url=inputs["model_url"], model_name=inputs["model_name"], **texts
+            **{name: inputs[name] for name in ("model_url", "model_name", "model_auth")}, **texts
         )
-        pods.prepare(probe, "fingerprint", header.execution, options.image_pull_secrets)
+        pods.prepare(probe, "fingerprint", header.execution, options.image_pull_secrets, step="benchmark")
         pods.mount_model(probe, inputs)
-        given = {key: inputs[key] for key in ("model_url", "model_name", "num_examples")}
+        given = {key: inputs[key] for key in ("model_url", "model_name", "model_auth", "num_examples")}
         given |= {"fingerprint": probe.outputs["digest"]}
         if judged:
             judge = fingerprint(options.components_image)(
-                model_url=inputs["judge_url"], model_name=inputs["judge_name"], **texts
+                **{f"model_{name}": inputs[f"judge_{name}"] for name in ("url", "name", "auth")}, **texts
             )
-            pods.prepare(judge, "fingerprint of the judge", header.execution, options.image_pull_secrets)
+            pods.prepare(
+                judge, "fingerprint of the judge", header.execution, options.image_pull_secrets, step="benchmark"
+            )
             pods.mount_model(judge, {**inputs, "model_secret": inputs["judge_secret"]})
-            given |= {name: inputs[name] for name in ("judge_url", "judge_name")}
+            given |= {name: inputs[name] for name in ("judge_url", "judge_name", "judge_auth")}
             given |= {"judge_fingerprint": judge.outputs["digest"]}
         results = _benchmarks(plan, cut, made, options, inputs, given)
         task = aggregate(options.components_image, len(results))(
@@ -136,7 +155,7 @@ def pipeline(plan: EvaluationPlan, options: Options) -> BaseComponent:
             **{name: inputs[name] for name in AGGREGATE_INPUTS if name not in ("header", "run_id")},
             **{f"results_{position}": output for position, output in enumerate(results)},
         )
-        pods.prepare(task, "aggregate", header.execution, options.image_pull_secrets)
+        pods.prepare(task, "aggregate", header.execution, options.image_pull_secrets, step="aggregate")
         pods.mount_publishing(task, inputs)
         final = gate(options.components_image)(verdict=task.outputs["verdict"])
         pods.prepare(final, "gate", header.execution, options.image_pull_secrets, retries=0)
@@ -169,7 +188,8 @@ def _benchmarks(
     tasks: list[Any] = []
     for position, (group, component) in enumerate(zip(cut, made, strict=True)):
         taken: Mapping[str, Any] = component.component_spec.inputs or {}
-        task = component(**{name: value for name, value in {**given, **secrets}.items() if name in taken})
+        named = {GROUP_PORTS.get(name, name): value for name, value in {**given, **secrets}.items()}
+        task = component(**{port: value for port, value in named.items() if port in taken})
         task.set_display_name(f"{group[0][0].provider_id} {position + 1} of {len(made)}")
         task.set_caching_options(plan.header.execution.cache)
         if plan.header.execution.max_parallel and tasks:
@@ -181,14 +201,14 @@ def _benchmarks(
 def _group(
     plan: EvaluationPlan, batches: Sequence[list[BenchmarkTask]], options: Options, position: int
 ) -> BaseComponent:
-    ports: dict[str, tuple[Any, Any, str]] = {
-        name: INPUTS[name] for name in ("model_url", "model_name", "num_examples", "model_secret", "ca_config_map")
-    }
+    ports: dict[str, tuple[Any, Any, str]] = {port: INPUTS[name] for name, port in GROUP_PORTS.items()}
     ports["fingerprint"] = (str, None, "Digest of the model that answered.")
     if any(task.judge for batch in batches for task in batch):
         ports |= {**JUDGE_INPUTS, "judge_fingerprint": (str, None, "Digest of the judge that answered.")}
 
-    def build(inputs: dict[str, Any]) -> Any:
+    def build(named: dict[str, Any]) -> Any:
+        long = {port: name for name, port in GROUP_PORTS.items()}
+        inputs = {long.get(port, port): value for port, value in named.items()}
         secrets = ("model_secret", "judge_secret", "ca_config_map")
         given = {name: value for name, value in inputs.items() if name not in secrets}
         results = _tasks(plan, batches, options, inputs, given)
@@ -234,7 +254,12 @@ def _tasks(
         if ref:
             pods.mount_data(task, ref)
         pods.prepare(
-            task, pods.title(batch), header.execution, options.image_pull_secrets, cache=header.execution.cache
+            task,
+            pods.title(batch),
+            header.execution,
+            options.image_pull_secrets,
+            step="benchmark",
+            cache=header.execution.cache,
         )
         pods.mount_model(task, inputs)
         if judged:
@@ -254,7 +279,9 @@ def _fetched(
     if argument not in fetched:
         kind = next(name for name in ("s3", "git", "hf") if getattr(ref, name))
         task = test_data(options.components_image)(ref=argument)
-        pods.prepare(task, f"test data from {kind}", plan.header.execution, options.image_pull_secrets)
+        pods.prepare(
+            task, f"test data from {kind}", plan.header.execution, options.image_pull_secrets, step="test-data"
+        )
         pods.mount_data_secret(task, getattr(ref, kind).secret_ref)
         pods.mount_ca(task, inputs)
         if options.private_hosts:

@@ -13,22 +13,30 @@ from evalhub_components.errors import EvalHubError
 from evalhub_components.schema.collection import HardwareConfig, TestDataRef
 from evalhub_components.schema.plan import BenchmarkTask, PlanExecution
 from evalhub_components.schema.provider import KubernetesRuntime
+from evalhub_pipelines.manifests import labels
 
-MODEL_MOUNT = "/etc/evalhub/secrets/model"
-JUDGE_MOUNT = "/etc/evalhub/secrets/judge"
+MODEL_MOUNT = "/etc/evalhub/model"
+JUDGE_MOUNT = "/etc/evalhub/judge"
 PUBLISHING_SECRETS = {
-    "mlflow_secret": ("EVALHUB_MLFLOW_SECRET", "/etc/evalhub/secrets/mlflow"),
-    "registry_secret": ("EVALHUB_REGISTRY_SECRET", "/etc/evalhub/secrets/registry"),
-    "signing_secret": ("EVALHUB_SIGNING_SECRET", "/etc/evalhub/secrets/signing"),
+    "mlflow_secret": ("EVALHUB_MLFLOW_SECRET", "/etc/evalhub/mlflow"),
+    "registry_secret": ("EVALHUB_REGISTRY_SECRET", "/etc/evalhub/registry"),
+    "signing_secret": ("EVALHUB_SIGNING_SECRET", "/etc/evalhub/signing"),
 }
 """Variable and folder of each secret that aggregate alone gets, by the input that names it."""
 
 CA_MOUNT = "/etc/evalhub/ca"
-DATA_SECRET_MOUNT = "/etc/evalhub/secrets/test-data"
+DATA_SECRET_MOUNT = "/etc/evalhub/test-data"
 DATA_MOUNT = "/test_data"
 """Where adapters made for EvalHub look for their data."""
 
 _QUANTITY = re.compile(r"[0-9]+(\.[0-9]+)?(m|k|[MGTPE]|[KMGTPE]i)?")
+_LONGEST = "864000s"
+"""Ten days, from the beginning of the first try to the end of the last, work and queues included.
+
+That is what Argo takes the backoff's `maxDuration` for, and Kubeflow Pipelines hands it on: of a pod that dies later
+there is no other try, and a later try that is still at work then is ended.
+"""
+
 _START_UP = 600  # seconds a pod has beyond the time limits of its benchmarks
 
 
@@ -38,15 +46,21 @@ def prepare(
     execution: PlanExecution,
     image_pull_secrets: Sequence[str],
     *,
+    step: labels.Step = "other",
     retries: int | None = None,
     cache: bool = False,
 ) -> None:
-    """Give a task what every pod of ours has: its name on the dashboard, retries, and no rights."""
+    """Give a task what every pod of ours has: its name on the dashboard, its label, retries, and no rights.
+
+    Args:
+        step: whom it talks to, for network policies.
+    """
+    kubernetes.add_pod_label(task, labels.STEP, step)
     task.set_display_name(title)
     task.set_caching_options(cache)
     count = execution.retries if retries is None else retries
     if count:
-        task.set_retry(count, backoff_duration="30s", backoff_factor=2.0, backoff_max_duration="600s")
+        task.set_retry(count, backoff_duration="30s", backoff_factor=2.0, backoff_max_duration=_LONGEST)
     kubernetes.set_security_context(task, run_as_non_root=True)
     if image_pull_secrets:
         kubernetes.set_image_pull_secrets(task, list(image_pull_secrets))

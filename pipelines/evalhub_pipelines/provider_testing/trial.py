@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from evalhub_components.credentials import JUDGE_SECRET, MODEL_SECRET
+from evalhub_components.credentials import JUDGE_SECRET, MODEL_SECRET, SERVICE_ACCOUNT_TOKEN
 from evalhub_components.errors import EvalHubError
 from evalhub_components.schema.plan import BenchmarkTask, ResolvedScore
 from evalhub_components.schema.provider import Provider
@@ -120,6 +120,7 @@ class Trial:
         test_data: Path | None = None,
         judge_url: str = "",
         judge_secret: Mapping[str, str] = {},
+        token_file: Path | None = None,
         **task: Any,
     ) -> Outcome:
         """Run one benchmark and return what it left.
@@ -130,6 +131,7 @@ class Trial:
             environ: variables beside those of this process.
             num_examples: 0 is no limit.
             judge_url: of the model that judges answers, which has the same name.
+            token_file: of a service account; model and judge are asked with what is in it.
             task: further keys of the task, such as `timeout`, `seed` and `max_error_rate`.
         """
         entry = {"benchmark_id": benchmark_id, "parameters": dict(parameters), **task}
@@ -143,6 +145,7 @@ class Trial:
             test_data=test_data,
             judge_url=judge_url,
             judge_secret=judge_secret,
+            token_file=token_file,
         )
         return outcome
 
@@ -158,6 +161,7 @@ class Trial:
         test_data: Path | None = None,
         judge_url: str = "",
         judge_secret: Mapping[str, str] = {},
+        token_file: Path | None = None,
     ) -> list[Outcome]:
         """Run several benchmarks in one task; each entry has `benchmark_id` and further keys of a task."""
         self._number += 1
@@ -167,6 +171,14 @@ class Trial:
         for variable, values in ((MODEL_SECRET, secret), (JUDGE_SECRET, judge_secret)):
             if values:
                 mounted[variable] = str(_mounted(folder / variable, values))
+        by_account: list[str] = []
+        if token_file:
+            mounted[SERVICE_ACCOUNT_TOKEN] = str(token_file)
+            by_account = [
+                "--model-auth",
+                "service-account",
+                *(["--judge-auth", "service-account"] if judge_url else []),
+            ]
         tasks = [self._task(index, entry) for index, entry in enumerate(entries)]
         tasks_file = folder / "tasks.json"
         tasks_file.write_text(json.dumps([task.as_json() for task in tasks]), "utf-8")
@@ -176,6 +188,7 @@ class Trial:
             *("--model-url", model_url),
             *("--model-name", model_name),
             *("--num-examples", str(num_examples)),
+            *by_account,
             *(("--judge-url", judge_url, "--judge-name", model_name) if judge_url else ()),
             *(("--test-data", str(test_data)) if test_data else ()),
             *("--results", str(folder / "results")),

@@ -20,6 +20,7 @@ from typing import Any
 
 import pytest
 from registries import write_certificates
+from rotating_tokens import files_with_a_token, guarded
 
 from evalhub_pipelines.demo_model import DemoModelSettings, running
 from evalhub_pipelines.demo_model.protocol import Protocol
@@ -97,6 +98,7 @@ class Runs:
     def __init__(self, folder: Path, pool: ThreadPoolExecutor) -> None:
         self.folder = folder
         self.seen: set[str] = set()
+        self.tokens: list[str] = []
         self._pool = pool
         self._found: dict[str, Any] = {}
         # the step's scratch files, whose place is in the environment of all that it starts
@@ -189,6 +191,9 @@ def runs(tmp_path_factory: pytest.TempPathFactory, watched: Watched) -> Iterator
         runs.start("two loads", "concurrent", serve(watched), seed=7, **own)
         secret = {"api-key": KEY, "ca_cert": ca}
         runs.start("key and certificate", "time_to_first_token", tls, secret=secret, num_examples=REQUESTS)
+        account, tokens = stack.enter_context(guarded(folder / "account", every=2, grace=1))
+        by_account = {"token_file": tokens.file, "num_examples": REQUESTS}
+        runs.start("service account", "time_to_first_token", account.base_url, **by_account)
         unreliable = serve(Unreliable(DemoModelSettings(), over))
         impatient = {"streams": 2, "request_timeout": 5}
         within = {"parameters": impatient, "num_examples": REQUESTS, "max_error_rate": 0.5}
@@ -209,6 +214,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory, watched: Watched) -> Iterator
         runs.start("no certificate", "concurrent", tls, secret={"ca_cert": "none"})
         runs.start("hang", "concurrent", stack.enter_context(hanging()), parameters={"request_timeout": 1})
         runs.wait()
+        runs.tokens = tokens.made
         yield runs
 
 
@@ -231,6 +237,14 @@ def test_samples_have_the_digest_of_their_prompt_as_id_and_that_of_the_answer(
         details = samples[digest[:16]]
         assert details["output_sha256"] == hashlib.sha256(text.encode()).hexdigest()
         assert details["output_tokens"] == tokens
+
+
+def test_every_request_has_the_token_that_is_good_then_and_none_is_kept(runs: Runs) -> None:
+    outcome = runs["service account"]
+    assert (outcome.results.status, outcome.results.num_evaluated) == ("completed", REQUESTS)
+    assert len(runs.tokens) > 3
+    assert files_with_a_token(outcome.folder, runs.tokens) == []
+    assert not [token for token in runs.tokens if any(token in process for process in runs.seen)]
 
 
 def test_ids_are_the_same_with_another_seed_load_and_server(runs: Runs) -> None:

@@ -645,12 +645,14 @@ def test_refusal_to_tokenize_is_the_reason_without_the_key(status: int, monkeypa
     import lm_eval_probe
     from lm_eval_endpoint import Endpoint
 
+    from evalhub_components.adapter import ModelCredentials
+
     monkeypatch.setattr(lm_eval_probe, "WAIT_SECONDS", 0)
     with (
         serving_answers((status, f'{{"error": "not with {KEY}"}}')) as url,
         pytest.raises(Exception, match="HTTP") as caught,
     ):
-        lm_eval_probe.tokenizes(Endpoint(url, "m", KEY))
+        lm_eval_probe.tokenizes(Endpoint(url, "m", ModelCredentials(api_key=KEY)))
 
     assert type(caught.value).__name__ == "EvalHubError"
     assert f"/tokenize: HTTP {status}: not with ***" in str(caught.value)

@@ -741,8 +741,52 @@ def test_a_secret_that_is_no_credential_is_refused_without_being_shown(step: Ste
     a_secret(step, api_key="first line\nsecond line")
     outcome = step.end(step.start([a_task()]))
     assert outcome.status == 2
-    assert "api-key must be one line of printable ASCII" in outcome.stderr
+    assert "api-key: must be one line of printable ASCII" in outcome.stderr
     assert "second" not in outcome.stderr
+
+
+RENEWED = """
+place = Path(job["model"]["auth"]["secret_ref"].replace("file://", "")) / "api-key"
+seen = [place.read_text()]
+Path("token").write_text("a.second.token")
+while place.read_text() == seen[0]:
+    time.sleep(0.02)
+seen.append(place.read_text())
+print("asked with", seen, "EVALHUB_SERVICE_ACCOUNT_TOKEN" in os.environ)
+(base / "seen.json").write_text(json.dumps(seen))
+"""
+
+
+def test_the_token_of_a_service_account_is_handed_on_whenever_it_is_another_one(step: Step) -> None:
+    (step.folder / "token").write_text("a.first.token\n")
+    step.environ["EVALHUB_SERVICE_ACCOUNT_TOKEN"] = str(step.folder / "token")
+    outcome = step.run([a_task(do=RENEWED, posts=[WELL])], "--model-auth", "service-account")
+    assert outcome.results().status == "completed"
+    assert "asked with ['***', '***'] False" in outcome.log()
+    assert json.loads((outcome.entry() / "raw" / "seen.json").read_text()) == ["***", "***"]
+
+
+@pytest.mark.parametrize(
+    ("auth", "token", "key", "words"),
+    [
+        ("service-account", None, None, "there is no token of a service account"),
+        ("service-account", "a.token", "sk-a-key", "has an api-key, and a service account's token was asked for"),
+        ("account", "a.token", None, "model_auth: must be secret or service-account"),
+    ],
+    ids=["no file", "a key as well", "another word"],
+)
+def test_what_cannot_be_handed_on_is_an_error(
+    step: Step, auth: str, token: str | None, key: str | None, words: str
+) -> None:
+    if key:
+        a_secret(step, api_key=key)
+    if token:
+        (step.folder / "token").write_text(token)
+    step.environ["EVALHUB_SERVICE_ACCOUNT_TOKEN"] = str(step.folder / "token")
+    outcome = step.end(step.start([a_task()], "--model-auth", auth))
+    assert outcome.status == 2
+    assert words in outcome.stderr
+    assert not [secret for secret in (token, key) if secret and secret in outcome.stderr]
 
 
 # ---- stopping

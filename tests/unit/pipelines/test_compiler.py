@@ -19,9 +19,11 @@ from evalhub_components.schema.collection import BenchmarkConfig, Collection, Ex
 from evalhub_components.schema.evaluation import EvaluationConfig
 from evalhub_components.schema.plan import EvaluationPlan
 from evalhub_components.schema.provider import Provider
-from evalhub_pipelines import compiled_files, compiler, evaluation, resolution
+from evalhub_pipelines import chosen_images, compiled_files, compiler, evaluation, resolution
 from evalhub_pipelines.catalog import Catalog
 from evalhub_pipelines.compiler import groups
+from evalhub_pipelines.compiler.pipeline import GROUP_PORTS
+from evalhub_pipelines.manifests.labels import STEP
 
 ROOT = Path(__file__).resolve().parents[3]
 COMPILED = sorted((ROOT / "compiled").glob("*.yaml"))
@@ -88,11 +90,13 @@ def test_the_header_says_which_version_and_plan_a_file_holds(path: Path) -> None
 @pytest.mark.parametrize("path", COMPILED, ids=lambda path: path.stem)
 def test_a_benchmark_mounts_the_models_secret_and_no_other(path: Path) -> None:
     spec, settings = documents(path.read_text())
+    inputs = {port: name for name, port in GROUP_PORTS.items()}
     for label in spec["deploymentSpec"]["executors"]:
-        mounted = [
+        ports = [
             mount["secretNameParameter"]["componentInputParameter"]
             for mount in settings.get(label, {}).get("secretAsVolume", [])
         ]
+        mounted = [inputs.get(port, port) for port in ports]
         allowed = {
             "exec-aggregate": ["mlflow_secret", "registry_secret", "signing_secret"],
             "exec-fingerprint": ["model_secret"],
@@ -162,7 +166,7 @@ def test_hardware_of_an_entry_goes_before_its_providers() -> None:
     assert (resources["resourceMemoryRequest"], resources["resourceMemoryLimit"]) == ("2Gi", "8Gi")
     assert resources["accelerator"]["resourceType"] == "nvidia.com/gpu"
     assert resources["accelerator"]["resourceCount"] == "2"
-    assert settings["podMetadata"]["labels"] == {"kueue.x-k8s.io/queue-name": "evals"}
+    assert settings["podMetadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "evals"
     assert settings["nodeSelector"]["labels"] == {"zone": "a"}
     assert settings["tolerations"][0]["key"] == "gpu"
     assert {"name": "MODE", "value": "x"} in container["env"]
@@ -176,12 +180,45 @@ def test_a_pod_has_ten_minutes_beyond_its_benchmarks_and_retries_with_backoff() 
     tasks = spec["root"]["dag"]["tasks"]
     policy = next(task for name, task in tasks.items() if name.startswith("benchmark-"))["retryPolicy"]
     assert (policy["maxRetryCount"], policy["backoffFactor"]) == (4, 2.0)
+    # for Argo it counts from the first try's beginning, the benchmarks' own time included
+    longest_run = 5 * (1800 + 600)
+    assert int(policy["backoffMaxDuration"].removesuffix("s")) > longest_run
     assert "retryPolicy" not in tasks["gate"]
 
 
 def test_every_pod_runs_as_somebody_without_rights() -> None:
     _, settings = documents(compiler.compile_plan(plan(2)))
     assert all(setting["securityContext"]["runAsNonRoot"] for setting in settings.values())
+
+
+@pytest.mark.parametrize("path", COMPILED, ids=lambda path: path.stem)
+def test_every_pod_is_labelled_with_whom_it_talks_to(path: Path) -> None:
+    spec, settings = documents(path.read_text())
+    labelled = {
+        label.removeprefix("exec-"): settings[label]["podMetadata"]["labels"][STEP]
+        for label in spec["deploymentSpec"]["executors"]
+    }
+    for name, step in labelled.items():
+        asks_a_model = name.startswith(("benchmark-", "benchmarks-", "fingerprint"))
+        assert step == ("benchmark" if asks_a_model else "aggregate" if name == "aggregate" else "other"), name
+
+
+def test_the_pod_that_fetches_data_is_labelled_apart() -> None:
+    git = {"git": {"url": "https://example.org/d", "ref": "main"}}
+    _, settings = executor(compiler.compile_plan(plan(1, test_data_ref=git)), "test-data")
+    assert settings["podMetadata"]["labels"] == {STEP: "test-data"}
+
+
+@pytest.mark.parametrize("count", [3, 26], ids=["flat", "in groups"])
+def test_what_the_model_is_asked_with_is_an_input_that_every_benchmark_gets(count: int) -> None:
+    spec, _ = documents(compiler.compile_plan(plan(count)))
+    assert spec["root"]["inputDefinitions"]["parameters"]["model_auth"]["defaultValue"] == "secret"
+    dags = [spec["root"], *(c for c in spec["components"].values() if "dag" in c)]
+    tasks = {name: task for dag in dags for name, task in dag["dag"]["tasks"].items()}
+    asking = [task for name, task in tasks.items() if name.startswith(("benchmark-", "fingerprint"))]
+    assert len(asking) == count + 1
+    sources = {task["inputs"]["parameters"]["model_auth"]["componentInputParameter"] for task in asking}
+    assert sources == ({"model_auth"} if count == 3 else {"model_auth", "auth"})
 
 
 def test_pull_secrets_and_defaults_reach_the_pipeline() -> None:
@@ -218,6 +255,7 @@ def test_an_eval_yaml_gives_the_inputs_their_defaults() -> None:
     assert {name: value["defaultValue"] for name, value in parameters.items() if value.get("defaultValue")} == {
         "model_url": "http://m/v1",
         "model_name": "m",
+        "model_auth": "secret",
         "model_digest": "sha256:" + "a" * 64,
         "experiment_name": "nightly",
         "experiment_tags": "team=blue\ntier=1",
@@ -228,6 +266,20 @@ def test_an_eval_yaml_gives_the_inputs_their_defaults() -> None:
         "oci_annotations": "org.example.commit=abc\norg.example.pr=7",
         "registry_secret": "registry",
         "signing_secret": "signer",
+    }
+
+
+def test_an_eval_yaml_gives_the_inputs_what_model_and_judge_are_asked_with() -> None:
+    config = EvaluationConfig.model_validate(
+        {
+            "model": {"url": "http://m/v1", "name": "m", "auth": {"service_account": True, "secret_ref": "ca"}},
+            "judge": {"url": "http://j/v1", "name": "j", "auth": {"secret_ref": "of-judge"}},
+            "collection": "c",
+        }
+    )
+    assert evaluation.pipeline_defaults(config) == {
+        **{"model_url": "http://m/v1", "model_name": "m", "model_secret": "ca", "model_auth": "service-account"},
+        **{"judge_url": "http://j/v1", "judge_name": "j", "judge_secret": "of-judge"},
     }
 
 
@@ -251,7 +303,7 @@ def test_the_cache_is_off_unless_asked_for_with_pinned_images() -> None:
         compiler.compile_plan(asked)
     pinned = "example.org/x@sha256:" + "a" * 64
     text = compiler.compile_plan(
-        compiled_files.with_images(asked, {"p": pinned}), compiler.Options(components_image=pinned)
+        chosen_images.with_images(asked, {"p": pinned}), compiler.Options(components_image=pinned)
     )
     assert cached(text) == {"benchmark-000-b0"}
 
@@ -259,7 +311,7 @@ def test_the_cache_is_off_unless_asked_for_with_pinned_images() -> None:
 @pytest.mark.parametrize("image", ["example.org/p:latest", "example.org/p", "localhost:5000/p"])
 def test_an_image_that_may_change_is_refused(image: str) -> None:
     with pytest.raises(EvalHubError, match="may change"):
-        compiler.compile_plan(compiled_files.with_images(plan(1), {"p": image}))
+        compiler.compile_plan(chosen_images.with_images(plan(1), {"p": image}))
 
 
 def test_a_changed_collection_needs_a_new_version(tmp_path: Path) -> None:
@@ -318,8 +370,8 @@ def test_a_providers_component_loads_into_anybodys_pipeline(path: Path) -> None:
     component = kfp_components.load_component_from_file(str(path))
     inputs = component.component_spec.inputs or {}
     judged = any(benchmark.judge for benchmark in Catalog.of().provider(path.stem).benchmarks)
-    judging = {"judge_url", "judge_name", "judge_fingerprint"} if judged else set()
-    assert set(inputs) == {"task", "model_url", "model_name", "fingerprint", "num_examples"} | judging
+    judging = {"judge_url", "judge_name", "judge_auth", "judge_fingerprint"} if judged else set()
+    assert set(inputs) == {"task", "model_url", "model_name", "model_auth", "fingerprint", "num_examples"} | judging
     assert set(component.component_spec.outputs or {}) == {"results", "metrics"}
 
 
@@ -341,4 +393,4 @@ def test_an_image_lock_must_pin_by_digest(tmp_path: Path) -> None:
     lock = tmp_path / "lock.json"
     lock.write_text(json.dumps({"components": "r/c@sha256:" + "a" * 64, "providers": {"p": "r/p:1"}}))
     with pytest.raises(EvalHubError, match="p: not pinned by digest"):
-        compiled_files.read_lock(lock)
+        chosen_images.read_lock(lock)

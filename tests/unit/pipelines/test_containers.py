@@ -124,6 +124,16 @@ def test_a_secret_is_named_by_its_place_alone() -> None:
     assert "https_proxy" in after(words, "--env")  # its value is the engine's to read
 
 
+def test_the_token_of_a_service_account_is_the_file_behind_its_links(tmp_path: Path) -> None:
+    (tmp_path / "data").write_text("a.token")
+    (tmp_path / "token").symlink_to("data")
+    words = argv(a_container(), token=tmp_path / "token")
+    assert f"EVALHUB_SERVICE_ACCOUNT_TOKEN={containers.TOKEN}" in after(words, "--env")
+    mount = f"type=bind,source={tmp_path / 'data'},target={containers.TOKEN},readonly=true"
+    assert mount in after(words, "--mount")
+    assert not [word for word in words if "a.token" in word]
+
+
 @pytest.mark.parametrize(("status", "end"), [(0, 0), (2, 2), (125, 125), (137, -9), (143, -15), (255, 255)])
 def test_an_end_by_a_signal_reads_as_one(status: int, end: int) -> None:
     assert containers.end(status) == end
@@ -243,13 +253,18 @@ def test_root_lends_a_secret_as_a_copy_that_is_gone_afterwards(tmp_path: Path) -
     secret.mkdir(mode=0o700)
     (secret / "api-key").write_text("sk-1")
     (secret / "api-key").chmod(0o600)
-    given = Given(tmp_path / "task.json", tmp_path / "results", secret=secret)
+    token = tmp_path / "token"
+    token.write_text("a.token")
+    token.chmod(0o600)
+    given = Given(tmp_path / "task.json", tmp_path / "results", secret=secret, token=token)
     given.task.touch(mode=0o600)
     with containers.lent(a_container(), [a_task()], given) as lent:
         assert lent.secret is not None
         copied = lent.secret / "api-key"
         assert (copied.stat().st_uid, copied.stat().st_mode & 0o777) == (1234, 0o600)
         assert (given.results.stat().st_uid, given.results.stat().st_mode & 0o777) == (1234, 0o755)
+        assert lent.token is not None
+        assert (lent.token.stat().st_uid, lent.token.stat().st_mode & 0o777) == (1234, 0o600)
         # nobody else gets near it on the way
         reading = ["setpriv", "--reuid", "4321", "--clear-groups", "cat", str(copied)]
         assert subprocess.run(reading, capture_output=True).returncode != 0

@@ -126,8 +126,8 @@ def test_all_problems_of_an_evaluation_are_reported_at_once() -> None:
         "x.yaml: exports.signing.secret_ref: is missing",
         "x.yaml: exports.signing.type: must be 'key-pair', got 'x'",
         "x.yaml: judge.name: is missing",
+        "x.yaml: model.auth: must have a secret_ref, or service_account: true",
         "x.yaml: model.auth.secret: unknown key (did you mean 'secret_ref'?)",
-        "x.yaml: model.auth.secret_ref: is missing",
         "x.yaml: model.name: is missing",
         "x.yaml: model.url: must be an http or https address such as http://localhost:8000/v1, "
         "without query, user and password (credentials belong in a secret: auth.secret_ref)",
