@@ -6,9 +6,9 @@ BIN := $(VENV)/bin
 LOCK := .ci/requirements-dev.txt
 READY := $(VENV)/.ready
 
-.PHONY: images push-images help demo smoke demo-evidence test compile check-compiled lint bench lock schemas clean
+.PHONY: images push-images help demo smoke demo-evidence test test-cluster compile check-compiled lint bench lock schemas clean
 help: ## print the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
 
 $(READY): $(LOCK) pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -29,6 +29,9 @@ demo-evidence: $(READY) ## push, sign, find, pull, verify and tamper with the ev
 test: $(READY) ## run the test suite
 	EVALHUB_LM_EVAL_PYTHON="$$($(BIN)/evalhub-kfp providers install lm_evaluation_harness | cut -d' ' -f2)" \
 	  $(BIN)/python -m pytest -n 2 --dist loadfile
+
+test-cluster: $(READY) ## run the suite on the cluster that KF_PIPELINES_ENDPOINT names
+	$(BIN)/python -m pytest tests/cluster
 
 compile: $(READY) ## write compiled/: a pipeline a collection, a component a provider
 	$(BIN)/evalhub-kfp compile

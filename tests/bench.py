@@ -15,6 +15,7 @@ import bench_registry
 import bench_reports
 import bench_runs
 import bench_scoring
+import bench_submit
 
 import evalhub_components
 from evalhub_components.environment import capture
@@ -26,6 +27,7 @@ FAMILIES = (
     bench_registry,
     bench_mlflow,
     bench_reports,
+    bench_submit,
     bench_providers,
     bench_images,
 )

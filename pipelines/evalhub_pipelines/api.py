@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from evalhub_components.errors import EvalHubError, MissingExtra
 from evalhub_components.records import outputs
@@ -15,11 +15,14 @@ from evalhub_components.records.comparison.side_by_side import Comparison
 from evalhub_components.schema.evaluation import EvaluationConfig
 from evalhub_components.schema.plan import EvaluationPlan
 from evalhub_components.schema.verdict import Verdict
-from evalhub_pipelines import evaluation, judged_run, late_reports, local, run_source, settings
+from evalhub_pipelines import evaluation, judged_run, late_reports, local, result_rows, run_source, settings
 from evalhub_pipelines.catalog import Catalog
 from evalhub_pipelines.local import Unpublished as Unpublished
 from evalhub_pipelines.processes import Listener
 from evalhub_pipelines.verification import verify as verify
+
+if TYPE_CHECKING:
+    from evalhub_pipelines.client.connection import Connection
 
 
 @dataclass(frozen=True)
@@ -80,7 +83,8 @@ def run(
 
     Args:
         source: an eval.yaml, a collection file, a collection's id, or an `EvaluationConfig`.
-        model: `{"url": ..., "name": ..., "auth": {"secret_ref": ...}}`, where `source` names no model.
+        model: `{"url": ..., "name": ..., "auth": {"secret_ref": ...}}`, where `source` names no model; or `auth` is
+            `{"service_account": True}`.
         num_examples: evaluate at most so many examples a benchmark; fewer than asked for marks the verdict `limited`.
         catalog: folder with `collections/` and `providers/` over the built-in ones.
         output: parent of the run directory.
@@ -227,6 +231,40 @@ def compare(*runs: Path | str, registry_secret: str | None = None, ca: Path | No
         with run_source.opened(name, registry_secret=registry_secret, ca=ca) as source:
             facts.append(run_facts.facts_of(source.name, source.run, source.verdict))
     return side_by_side.compare(facts)
+
+
+def results(
+    run: Path | str,
+    *,
+    connection: Connection | None = None,
+    evidence: str | None = None,
+    mlflow_uri: str | None = None,
+    registry_secret: str | None = None,
+    ca: Path | None = None,
+) -> result_rows.Results:
+    """Return the results of a run under the keys that EvalHub has; `.benchmarks` are plain dictionaries.
+
+    Args:
+        run: as `report` takes one, or the id of a run of Kubeflow Pipelines, whose evidence is read.
+        connection: to Kubeflow Pipelines, for such an id; by default what the environment and the user's profiles say.
+        evidence: `host/repository` of that evidence as seen from here; by default where the run was told to push it.
+        mlflow_uri: MLflow as seen from here, asked which run of it records evidence; by default MLFLOW_TRACKING_URI.
+        registry_secret: as for `verify`.
+        ca: as for `verify`.
+
+    Raises:
+        Tampered: something in the evidence is not what its digest says.
+        EvalHubError: there is no such run, it is not over, or its results cannot be read.
+    """
+
+    def connect() -> Connection:
+        from evalhub_pipelines.client.connection import resolve
+
+        return connection or resolve()
+
+    return result_rows.read(
+        run, connect, evidence=evidence, tracking_uri=mlflow_uri, registry_secret=registry_secret, ca=ca
+    )
 
 
 def compile(

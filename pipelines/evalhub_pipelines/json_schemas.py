@@ -21,21 +21,24 @@ from evalhub_components.schema.collection import Collection
 from evalhub_components.schema.evaluation import EvaluationConfig
 from evalhub_components.schema.provider import Provider
 from evalhub_pipelines.catalog import built_in
+from evalhub_pipelines.client.scheduling.schedule_file import Schedule
 
 FILES = {
     "provider": "providers/provider.schema.json",
     "collection": "collections/collection.schema.json",
     "eval": "collections/eval.schema.json",
+    "schedule": "collections/schedule.schema.json",
 }
 """Where each schema is kept in a catalogue."""
 
 
 def schemas() -> dict[str, dict[str, Any]]:
-    """Return the schemas of `provider.yaml`, a collection and `eval.yaml`, by the keys of `FILES`."""
+    """Return the schemas of `provider.yaml`, a collection, `eval.yaml` and a schedule, by the keys of `FILES`."""
     return {
         "provider": _schema(Provider, "provider.yaml"),
         "collection": _schema(Collection, "a collection"),
         "eval": _schema(EvaluationConfig, "eval.yaml"),
+        "schedule": _schema(Schedule, "a schedule"),
     }
 
 

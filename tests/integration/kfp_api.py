@@ -15,27 +15,23 @@ import struct
 import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from email.parser import BytesParser
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from socket import SO_LINGER, SOL_SOCKET
+from socket import SHUT_RDWR, SO_LINGER, SOL_SOCKET
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import kfp_models
 import yaml
+from kfp_workflow import FINISHED, NEVER, Record, Workflow
 
 ROOT = "/apis/v2beta1"
-NEVER = "1970-01-01T00:00:00Z"
-"""What the real server writes as the end of a run that goes on."""
-
-FINISHED = {"SUCCEEDED", "FAILED", "CANCELED", "SKIPPED"}
 CODES = {400: 3, 401: 16, 403: 7, 404: 5, 409: 6, 429: 8, 500: 13, 503: 14}
 """The status of gRPC for each of HTTP."""
 
-Record = dict[str, Any]
 Behaviour = Callable[["Request"], None]
 
 
@@ -138,48 +134,46 @@ class KfpApi:
         return record
 
     def advance(
-        self, run_id: str, state: str, tasks: Mapping[str, str] | None = None, error: str = "", pods: bool = True
+        self,
+        run_id: str,
+        state: str,
+        tasks: Mapping[str, str] | None = None,
+        error: str = "",
+        pods: bool = True,
+        failed_attempts: Mapping[str, int] | None = None,
     ) -> None:
-        """Move a run on, and its tasks: each is a driver, the task and its executor, as Argo's nodes are.
+        """Move a run on, and its tasks, as the persistence agent reports the nodes of its Argo workflow.
 
         Args:
-            tasks: state of each task by display name; the others keep theirs.
-            error: why the run failed.
-            pods: whether the executors have a pod.
+            tasks: state of each task by its name in the pipeline, with those of its groups before it where it is not
+                the only one (`benchmarks-0.collect`); `OMITTED` never started. The others keep theirs.
+            error: why the run failed; the real server hardly ever says.
+            pods: whether the tasks have started as far as their executors.
+            failed_attempts: how often each task was tried in vain so far.
         """
         assert not kfp_models.problems(state, "V2beta1RuntimeState", "state")
         with self.lock:
             run, now = self.runs[run_id], self.now()
+            if run["state"] == "CANCELING" != state:
+                # in between the agent reported that Argo was still ending pods
+                run["state_history"].append({"update_time": now, "state": "CANCELING"})
             run["state"] = state
             run["state_history"].append({"update_time": now, "state": state})
             run["finished_at"] = now if state in FINISHED else NEVER
             run.pop("error", None)
             if error:
                 run["error"] = {"code": 2, "message": error}
+            workflow = Workflow(run, self._spec_of(run), now)
             for name, task_state in (tasks or {}).items():
-                self._move(run, name, task_state, now, pods)
+                workflow.move(name, task_state, pods, (failed_attempts or {}).get(name, 0))
+            workflow.end(state)
 
-    def _move(self, run: Record, name: str, state: str, now: str, pods: bool) -> None:
-        assert not kfp_models.problems(state, "V2beta1RuntimeState", name)
-        details = run["run_details"]["task_details"]
-        nodes = [node for node in details if name in (node["display_name"], node.get("_task"))]
-        if not nodes:
-            task_id, executor = f"node-{name}", f"node-{name}-executor"
-            pod = f"{run['run_id'][:8]}-{name}-{len(details)}"
-            common = {"run_id": run["run_id"], "create_time": now, "start_time": now, "state_history": []}
-            nodes = [
-                {**common, "task_id": f"{task_id}-driver", "display_name": f"{name}-driver", "_task": name},
-                {**common, "task_id": task_id, "display_name": name, "child_tasks": [{"task_id": executor}]},
-                {**common, "task_id": executor, "display_name": "executor", "parent_task_id": task_id, "_task": name},
-            ]
-            if pods:
-                nodes[2]["pod_name"] = f"{pod}-system-container-impl"
-                nodes[1]["child_tasks"] = [{"task_id": executor, "pod_name": nodes[2]["pod_name"]}]
-            details += nodes
-        for node in nodes:
-            node["state"] = "SUCCEEDED" if node["display_name"].endswith("-driver") else state
-            node["end_time"] = now if node["state"] in FINISHED else NEVER
-            node["state_history"].append({"update_time": now, "state": node["state"]})
+    def _spec_of(self, run: Record) -> Record:
+        """The pipeline of a run."""
+        reference = run.get("pipeline_version_reference")
+        version = self.versions.get(reference["pipeline_version_id"]) if reference else run
+        spec: Record = (version or {}).get("pipeline_spec", {})
+        return spec
 
     def fire(self, recurring_run_id: str, at: datetime.datetime) -> str | None:
         """Start the run that a schedule is due for; returns its id, None when the schedule is paused."""
@@ -310,7 +304,7 @@ class KfpApi:
                 raise Refusal(400, "Bad request: Workflow must be Failed/Error to retry")
             self.advance(run["run_id"], "RUNNING")
             for node in run["run_details"]["task_details"]:
-                if node["state"] == "FAILED":
+                if node.get("state") == "FAILED":
                     node |= {"state": "PENDING", "end_time": NEVER}
         else:
             run["storage_state"] = {"archive": "ARCHIVED", "unarchive": "AVAILABLE"}[verb]
@@ -350,6 +344,24 @@ class QuietServer(ThreadingHTTPServer):
     # a client that waits for the answer of a connection that is not accepted yet would wait for the kernel
     request_queue_size = 64
 
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._open: set[Any] = set()
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        self._open.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        self._open.discard(request)
+        super().shutdown_request(request)
+
+    def hang_up(self) -> None:
+        """End the connections that clients keep open: a server that stops answers nobody any more."""
+        for request in list(self._open):
+            with suppress(OSError):
+                request.shutdown(SHUT_RDWR)
+
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that leaves is what some tests are about."""
 
@@ -376,6 +388,7 @@ def kfp_api(
         api.stopping.set()
         server.shutdown()
         thread.join()
+        server.hang_up()
         server.server_close()
 
 

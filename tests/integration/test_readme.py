@@ -83,7 +83,7 @@ def test_verify_says_of_a_signed_run_what_the_readme_shows(tmp_path: Path) -> No
 
 def test_the_python_example_runs_as_it_stands(demo: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
     folder, _ = demo
-    (example,) = [block for block in blocks("python") if "from evalhub_pipelines import" in block]
+    (example,) = [block for block in blocks("python") if "import compare" in block]
     with running(DemoModelSettings(skill=1.0, model_name="my-model")) as server:
         script = example.replace("http://localhost:8000/v1", server.base_url)
         done = subprocess.run([sys.executable, "-c", script], cwd=folder, capture_output=True, text=True)
@@ -125,7 +125,7 @@ def test_every_make_target_in_the_readme_exists() -> None:
 
 @pytest.mark.parametrize("part", ["", "exports:", "execution:"], ids=["whole", "exports", "execution"])
 def test_the_eval_yaml_in_the_readme_is_valid(tmp_path: Path, part: str) -> None:
-    (example,) = [block for block in blocks("yaml") if block.startswith("model:") or "\nmodel:" in block]
+    (example,) = [block for block in blocks("yaml") if "\nmodel:" in block]
     evaluation = yaml.safe_load(example)
     if part:
         (more,) = [block for block in blocks("yaml") if block.startswith(part)]

@@ -24,6 +24,7 @@ from evalhub_pipelines.cli import (
     compiling,
     configuration,
     demo,
+    doctor,
     evidence,
     images,
     judging,
@@ -32,7 +33,12 @@ from evalhub_pipelines.cli import (
     output,
     planning,
     reporting,
+    results,
     running,
+    runs,
+    scheduling,
+    status,
+    submitting,
     workflow_commands,
 )
 
@@ -54,7 +60,7 @@ class Commands(click.Group):
 def cli() -> None:
     """Evaluate language models: plan, run and judge collections of benchmarks, and verify the evidence.
 
-    Exit status: 0 pass, 1 gate failed, 2 error, 3 inconclusive, 130 interrupted.
+    Exit status: 0 pass, 1 gate failed, 2 error, 3 inconclusive, 124 waited too long, 130 interrupted.
     """
 
 
@@ -79,7 +85,17 @@ for command in (
     catalogue.collections,
     images.images,
     configuration.config,
+    doctor.doctor,
     manifests.manifests,
+    submitting.submit,
+    status.status,
+    runs.list_runs,
+    runs.logs,
+    runs.cancel,
+    runs.retry,
+    runs.delete,
+    results.results,
+    scheduling.schedule,
     demo.demo_model,
 ):
     cli.add_command(command)

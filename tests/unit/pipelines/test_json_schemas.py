@@ -15,8 +15,14 @@ from evalhub_components.schema.evaluation import EvaluationConfig
 from evalhub_components.schema.provider import Provider
 from evalhub_pipelines import bounded_yaml, documents, json_schemas
 from evalhub_pipelines.catalog import Catalog, built_in
+from evalhub_pipelines.client.scheduling.schedule_file import Schedule
 
-MODELS: dict[str, type[BaseModel]] = {"provider": Provider, "collection": Collection, "eval": EvaluationConfig}
+MODELS: dict[str, type[BaseModel]] = {
+    "provider": Provider,
+    "collection": Collection,
+    "eval": EvaluationConfig,
+    "schedule": Schedule,
+}
 EVALHUB = Path(__file__).parents[1] / "components" / "schema" / "data"
 SAMPLE = """
 name: nightly
@@ -55,6 +61,10 @@ def entry(**keys: Any) -> dict[str, Any]:
 
 def evaluation(**keys: Any) -> dict[str, Any]:
     return {"model": {"url": "http://localhost/v1", "name": "m"}, "collection": {"id": "c"}, **keys}
+
+
+def schedule(**keys: Any) -> dict[str, Any]:
+    return {"name": "nightly", "cron": "0 2 * * *", "time_zone": "UTC", "evaluation": "eval.yaml", **keys}
 
 
 @pytest.mark.parametrize("name", json_schemas.FILES)
@@ -112,6 +122,8 @@ ACCEPTED = [
     ("eval", evaluation(experiment={"tags": [{"key": "a", "value": "b"}]})),
     ("eval", evaluation(collection="c")),
     ("eval", evaluation(collection={"id": "c", "benchmarks": [{"id": "b", "weight": 2}]})),
+    ("schedule", schedule()),
+    ("schedule", schedule(enabled=False, end="2027-01-01T00:00:00", mlflow={"uri": "http://mlflow:5000"})),
     ("provider", {"id": "p", "runtime": {"k8s": {"image_pull_policy": "always"}, "local": None}}),
     ("provider", {"id": "p", "runtime": {"k8s": {"image_pull_policy": "IfNotPresent"}}}),
     ("provider", {"id": "p", "runtime": {"local": {"command": ["python", "-m", "x"]}}}),
@@ -135,6 +147,9 @@ REFUSED = [
     ("eval", {"model": {"url": "http://localhost/v1", "name": "m"}}),
     ("eval", evaluation(experiment={"tags": [{"key": "a"}]})),
     ("eval", evaluation(model={"url": "http://localhost/v1", "name": "m", "api_key": "x"})),
+    ("schedule", schedule(crn="0 2 * * *")),
+    ("schedule", {"name": "nightly", "cron": "0 2 * * *", "evaluation": "eval.yaml"}),
+    ("schedule", schedule(model={"url": "http://localhost/v1"})),
     ("provider", {"id": "p", "runtme": {}}),
     ("provider", {"id": "p", "runtime": {"k8s": {"image_pull_policy": "sometimes"}}}),
     ("provider", {"name": "p"}),

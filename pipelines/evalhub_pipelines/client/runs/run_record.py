@@ -1,0 +1,248 @@
+"""The verdict of a run on Kubeflow Pipelines, from what the run itself recorded: its evidence, else its MLflow run.
+
+The colour of a run says nothing of it: a gate's pod may be evicted after a pass, and a run without a gate is green.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, cast
+
+from evalhub_components.errors import EvalHubError
+from evalhub_components.schema.verdict import Decision, Verdict
+from evalhub_pipelines.client.runs import recorded_evidence, recorded_tracking
+from evalhub_pipelines.client.runs.recorded_evidence import Access
+from evalhub_pipelines.client.runs.run_state import RunState, Step
+
+if TYPE_CHECKING:
+    from evalhub_components.evidence.reference import Reference
+    from evalhub_components.evidence.signing.keys import PublicKey
+    from evalhub_components.records.tracking.finding import Found
+    from evalhub_pipelines.client.connection import Connection
+    from evalhub_pipelines.run_source import RunSource
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """What a run recorded of itself.
+
+    Attributes:
+        source: what it was read from.
+        where: that for people: the evidence by tag and digest, or the MLflow run.
+        reason: the deciding one.
+        evidence: reference as commands take it, pinned by digest; None when the evidence was not read.
+        is_signed: whether the key that was asked for signed the evidence.
+        full: the verdict with its benchmarks, from evidence only.
+        notes: what was looked at in vain before.
+    """
+
+    run_id: str
+    verdict: Decision
+    source: Literal["evidence", "mlflow"]
+    where: str
+    reason: str = ""
+    evidence: str | None = None
+    is_signed: bool = False
+    mlflow_uri: str | None = None
+    mlflow_experiment_id: str | None = None
+    mlflow_run_id: str | None = None
+    full: Verdict | None = None
+    notes: tuple[str, ...] = ()
+
+
+def find(
+    connection: Connection,
+    state: RunState,
+    *,
+    repository: str | None = None,
+    mlflow_uri: str | None = None,
+    registry_secret: str | None = None,
+    ca: Path | None = None,
+    key: Path | str | None = None,
+) -> RunRecord:
+    """Return the verdict that a run recorded.
+
+    Its evidence has the tag `run-RUN_ID` in the run's repository, and counts when it is whole, is this run's, and its
+    results come to its verdict. Where it cannot be read the MLflow run with the tag `evalhub.run_id` counts.
+
+    Args:
+        connection: to the installation, for messages.
+        state: of the run, which is over.
+        repository: `host/repository` of the evidence as seen from here; by default where the run was told to push it.
+        mlflow_uri: MLflow as seen from here; by default MLFLOW_TRACKING_URI, then what the run was told.
+        registry_secret: name of the secret with `.dockerconfigjson`; by default Docker's own configuration is used.
+        ca: file with the certificates that the registry's is checked with.
+        key: file with the public key that must have signed the evidence; then MLflow, which is not signed, is not
+            asked.
+
+    Raises:
+        EvalHubError: there is no verdict that can be relied on; with what was looked at, and the cure.
+        MissingExtra: the libraries are not installed.
+    """
+    with opened(
+        connection,
+        state,
+        repository=repository,
+        mlflow_uri=mlflow_uri,
+        registry_secret=registry_secret,
+        ca=ca,
+        key=key,
+    ) as (record, _):
+        return record
+
+
+@contextmanager
+def opened(
+    connection: Connection,
+    state: RunState,
+    *,
+    repository: str | None = None,
+    mlflow_uri: str | None = None,
+    registry_secret: str | None = None,
+    ca: Path | None = None,
+    key: Path | str | None = None,
+    environ: Mapping[str, str] = os.environ,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Iterator[tuple[RunRecord, RunSource | None]]:
+    """Yield what `find` returns, and the run in its evidence, whose files are gone when the block ends.
+
+    Raises:
+        EvalHubError, MissingExtra: as `find`.
+    """
+    if reason := _unjudged(state):
+        raise EvalHubError(reason)
+    access = Access(registry_secret, ca, _public_key(Path(key)) if key is not None else None)
+    notes: list[str] = []
+    pinned = _evidence(state, repository, access, notes)
+    if pinned is not None:
+        # what is there counts, and only that: a record that was tampered with must not lead to a weaker one
+        with recorded_evidence.opened(state, pinned, access) as source:
+            yield _of_evidence(source, pinned, access), source
+        return
+    found = _tracked(state, mlflow_uri, environ, sleep, notes) if key is None else None
+    if key is not None:
+        notes.append("MLflow: was not asked, because what it holds is not signed")
+    if found is None:
+        raise EvalHubError(_unread(connection, state, notes))
+    yield _of_tracking(state, found, notes), None
+
+
+def _evidence(state: RunState, repository: str | None, access: Access, notes: list[str]) -> Reference | None:
+    """Return the evidence by its digest; None, with a note, where it cannot be found.
+
+    Raises:
+        EvalHubError: `repository` is none.
+    """
+    try:
+        tagged = recorded_evidence.reference(state, repository)
+    except EvalHubError as error:
+        if repository is not None:
+            raise
+        notes.append(f"evidence: {error}")
+        return None
+    if tagged is None:
+        notes.append("evidence: the run pushed it nowhere that is known (oci_host and oci_repository are empty)")
+        return None
+    try:
+        return replace(tagged, digest=recorded_evidence.resolved(tagged, access))
+    except EvalHubError as error:
+        notes.append(str(error))
+        return None
+
+
+def _tracked(
+    state: RunState,
+    given: str | None,
+    environ: Mapping[str, str],
+    sleep: Callable[[float], None],
+    notes: list[str],
+) -> Found | None:
+    """Return the MLflow run; None, with notes, where it cannot be found."""
+    asked = list(recorded_tracking.addresses(state, given, environ))
+    if not asked:
+        notes.append("MLflow: the run logs to none, and none is named here (--tracking-uri, MLFLOW_TRACKING_URI)")
+    for uri, why_not in asked:
+        try:
+            if why_not is None:
+                return recorded_tracking.find(state, uri, sleep)
+            notes.append(why_not)
+        except EvalHubError as error:
+            notes.append(str(error))
+    return None
+
+
+def _of_evidence(source: RunSource, pinned: Reference, access: Access) -> RunRecord:
+    verdict = source.verdict
+    return RunRecord(
+        run_id=source.run.record.run_id,
+        verdict=verdict.verdict,
+        source="evidence",
+        where=str(pinned),
+        reason=verdict.reasons[0] if verdict.reasons else "",
+        evidence=replace(pinned, tag=None).address,
+        is_signed=access.signer is not None,
+        full=verdict,
+    )
+
+
+def _of_tracking(state: RunState, found: Found, notes: Sequence[str]) -> RunRecord:
+    return RunRecord(
+        run_id=state.run_id,
+        verdict=cast("Decision", found.tags[recorded_tracking.VERDICT]),
+        source="mlflow",
+        where=f"run {found.run_id} of {found.uri}",
+        reason=found.tags.get(recorded_tracking.REASON, ""),
+        mlflow_uri=found.uri,
+        mlflow_experiment_id=found.experiment_id,
+        mlflow_run_id=found.run_id,
+        notes=tuple(notes),
+    )
+
+
+def _public_key(path: Path) -> PublicKey:
+    from evalhub_components.evidence.signing.keys import PublicKey
+
+    return PublicKey.load(path)
+
+
+def _unjudged(state: RunState) -> str | None:
+    """Return why a run cannot have a verdict; None when it may have one."""
+    at = f"run {state.run_id}"
+    if not state.is_over:
+        return f"{at}: is not over, so there is no verdict (wait for it: evalhub-kfp status {state.run_id} --watch)"
+    if state.state == "cancelled":
+        word = "was skipped" if state.kfp_state == "SKIPPED" else "was cancelled"
+        return f"{at}: {word}, so there is no verdict"
+    aggregate = state.step("aggregate")
+    if state.benchmarks and (aggregate is None or aggregate.state not in ("completed", "failed")):
+        return f"{at}: ended before its verdict ({_failed(state)})"
+    return None
+
+
+def _failed(state: RunState) -> str:
+    """Return which tasks of a run failed, with the command that shows why."""
+    failed = [step for step in state.steps if step.state == "failed"]
+    # a group fails because a task in it did
+    first = next((step for step in failed if step.kind != "group"), failed[0] if failed else None)
+    if first is None:
+        return "which task failed is not known; its pods may have been deleted, or it ran out of time"
+    more = len({step.path for step in failed if step.kind != "group"}) - 1
+    others = f" and {more} more" if more > 0 else ""
+    why = f": {first.error}" if first.error else ""
+    return f"failed: {_named(first)}{others}{why}; see evalhub-kfp logs {state.run_id} {first.name}"
+
+
+def _named(step: Step) -> str:
+    return step.title if step.title == step.name else f"{step.title}, task {step.name}"
+
+
+def _unread(connection: Connection, state: RunState, notes: Sequence[str]) -> str:
+    """Return that there is no verdict, everything that was looked at, and what can be done."""
+    colour = f"it is {state.state} on the dashboard, which is no verdict" if state.state != "failed" else _failed(state)
+    lines = "".join(f"\n  {note}" for note in notes)
+    return f"run {state.run_id}: its verdict cannot be read ({colour}; {connection.run_page(state.run_id)}){lines}"
