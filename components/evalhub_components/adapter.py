@@ -11,6 +11,7 @@ benchmark with the exception as the reason.
 
 from __future__ import annotations
 
+import contextlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -86,10 +87,12 @@ class ModelCredentials:
         """Return what is to be sent as a bearer token now."""
         if self.token_file is None:
             return self.api_key
-        try:
-            token = self.token_file.read_text("ascii").strip()
-        except (OSError, ValueError):
-            return self.api_key
+        token = ""
+        # the folder that the kubelet has just replaced may be gone between finding and opening the file in it
+        for _ in range(2):
+            with contextlib.suppress(OSError, ValueError):
+                token = self.token_file.read_text("ascii").strip()
+                break
         # what else there is in it cannot be sent in a header, and an error about that would quote it
         if not token or not token.isprintable():
             return self.api_key

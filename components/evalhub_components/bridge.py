@@ -280,7 +280,7 @@ class _Bridge:
         self.finished: list[tuple[dict[str, Any], dict[str, Any]]] = []
         self.secret = _secret(work / "model-secret")
         self.redaction = _Redaction([_key(self.secret / name) for name in ("api-key", "hf-token")])
-        self.token = _token_file(given.model_auth, self.secret)
+        self.token, self.handed_on = _token_file(given.model_auth, self.secret), ""
         self._renew_token()
         data = Path(given.test_data).resolve() if given.test_data else work / "none"
         # the manifest of the step that fetched the data is not part of it
@@ -365,14 +365,14 @@ class _Bridge:
 
     def _renew_token(self) -> None:
         """Hand on the token of the service account, which is replaced about every hour."""
-        token = ""
         with contextlib.suppress(OSError, ValueError):  # the one that it had may still do
             token = _key(self.token) if self.token else ""
-        if token and token not in self.redaction.secrets:
-            self.redaction.add([token])
-            part = self.secret / ".part"
-            part.write_text(token, "ascii")
-            part.replace(self.secret / "api-key")
+            if token and token != self.handed_on:
+                self.redaction.add([token])
+                part = self.secret / ".part"
+                part.write_text(token, "ascii")
+                part.replace(self.secret / "api-key")
+                self.handed_on = token
 
     def _stop_when_asked(self) -> None:
         if self.stopping:

@@ -120,6 +120,12 @@ class Redaction:
         return False
 
 
+def shortened(text: str, characters: int) -> str:
+    """Return the first words of `text` in one line: a secret that was cut in two would not be recognised later."""
+    text = " ".join(text.split())
+    return text if len(text) <= characters else f"{text[: characters + 1].rpartition(' ')[0]} ...".strip()
+
+
 def _base64(secret: bytes) -> Iterator[str]:
     """Yield what base64 makes of `secret` wherever in a longer text it stands: at each place in a group of three."""
     for before in range(3):

@@ -166,7 +166,7 @@ def resume(directory: Path, catalog: Catalog, options: Options) -> Finished:
         publishing.check(record.exports, environ, record.model_digest)
         try:
             options.listener({"event": "stage", "stage": "fingerprint"})
-            by_account = record.model_service_account
+            by_account = bool(record.model_service_account)
             now = steps.fingerprint(record.model_url, record.model_name, secret, service_account=by_account)
             fingerprint = _same_model(loaded, now, options)
             # another judge than before judges everything anew that is judged at all
@@ -363,7 +363,7 @@ def _asked(judge: RecordedJudge | None, tasks: Sequence[BenchmarkTask]) -> Recor
         return None
     secret = directories.secret(judge.secret, "judge.auth.secret_ref") if judge.secret else None
     try:
-        found = steps.fingerprint(judge.url, judge.name, secret, service_account=judge.service_account)
+        found = steps.fingerprint(judge.url, judge.name, secret, service_account=bool(judge.service_account))
     except EvalHubError as error:
         # the step takes whom it asks for the model
         said = str(error).replace("model.url", "judge.url").replace("model.auth", "judge.auth")

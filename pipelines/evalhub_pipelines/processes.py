@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from evalhub_components import atomic
+from evalhub_components.adapter import ModelCredentials
 from evalhub_components.benchmark import external_data, results
 from evalhub_components.benchmark.task_folder import TaskFolder
 from evalhub_components.credentials import JUDGE_SECRET, MODEL_SECRET, SERVICE_ACCOUNT_TOKEN, token_file
@@ -63,6 +64,8 @@ class Pool:
         self._stopping = threading.Event()
         self._running: set[subprocess.Popen[str]] = set()
         self._distrusted: set[Path] = set()
+        self._tokens: set[str] = set()
+        self._account = ModelCredentials(token_file=_token_file(work.record), noted=self._tokens.add)
         self._lock = threading.Lock()
 
     def run(self, batches: Sequence[Sequence[BenchmarkTask]], jobs: int) -> None:
@@ -125,9 +128,8 @@ class Pool:
 
     def _give_up(self, task: BenchmarkTask, end: str) -> None:
         """Write down that `task` failed, as its process did not live to do."""
-        token = _token(self._work.record)
-        known = [*_secrets(self._work.secret), *_secrets(self._work.judge_secret), *([_text(token)] if token else [])]
-        redaction = Redaction(known)
+        self._account.key()
+        redaction = Redaction([*_secrets(self._work.secret), *_secrets(self._work.judge_secret), *self._tokens])
         reason = redaction.text(f"its process {end}")
         path = self._work.directory / "benchmarks" / task.slug
         if path.is_symlink():
@@ -166,7 +168,8 @@ class Pool:
             judged = any(task.judge for task in tasks)
             options += _judge_options(record) if judged else []
             judge_secret = work.judge_secret if judged else None
-            token = _token(record)
+            by_account = record.model_service_account or (judged and record.judge and record.judge.service_account)
+            token = self._account.token_file if by_account else None
             given = Given(Path(file.name), work.directory / "benchmarks", work.secret, data, judge_secret, token)
             if isinstance(command, Container):
                 return self._in_container(command, tasks, given, options)
@@ -239,7 +242,10 @@ class Pool:
             # the step ends when its standard input closes: should a listener raise, leaving the block closes it
             with process:
                 assert process.stdout is not None
+                # the step that notes every token may not live to take them out of what it leaves
+                self._account.key()
                 for line in process.stdout:
+                    self._account.key()
                     event = _event(line)
                     if event is not None:
                         heard = True
@@ -285,7 +291,7 @@ def _judge_options(record: RunRecord) -> list[str]:
     return [*found, "--judge-fingerprint", judge.fingerprint] if judge.fingerprint else found
 
 
-def _token(record: RunRecord) -> Path | None:
+def _token_file(record: RunRecord) -> Path | None:
     """Return the file with the token that the model or the judge is asked with; None where it is a key."""
     judge = record.judge
     return token_file() if record.model_service_account or (judge and judge.service_account) else None
@@ -293,11 +299,7 @@ def _token(record: RunRecord) -> Path | None:
 
 def _secrets(folder: Path | None) -> list[str]:
     files = [folder / name for name in ("api-key", "hf-token")] if folder else []
-    return [_text(file) for file in files if file.is_file()]
-
-
-def _text(file: Path) -> str:
-    return file.read_text("utf-8", "replace").strip()
+    return [file.read_text("utf-8", "replace").strip() for file in files if file.is_file()]
 
 
 def _end(status: int, said: str) -> str:

@@ -9,6 +9,7 @@ from lm_eval_endpoint import Endpoint
 
 from evalhub_components import credentials
 from evalhub_components.errors import EvalHubError
+from evalhub_components.redaction import shortened
 
 # No other request would fare better: a wrong key, a wrong address, an unknown model.
 _FATAL = frozenset({401, 403, 404, 405})
@@ -84,11 +85,11 @@ def _detail(endpoint: Endpoint, body: str) -> str:
     document = _document(body)
     error = document.get("error", document) if isinstance(document, dict) else None
     message = error.get("message") if isinstance(error, dict) else error
-    text = " ".join((message if isinstance(message, str) else body).split())
+    text = message if isinstance(message, str) else body
     for key in (endpoint.credentials.api_key, endpoint.credentials.key()):
         # some servers repeat the key they refuse
         text = text.replace(key, "***") if key else text
-    return text[:_DETAIL_CHARACTERS]
+    return shortened(text, _DETAIL_CHARACTERS)
 
 
 def check_length(document: dict[str, Any], prompts: list[list[int]]) -> None:

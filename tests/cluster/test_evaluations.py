@@ -26,6 +26,8 @@ def wait_for(cluster: Any, run_id: str) -> dict[str, str]:
         state = run_state.read(cluster.connection, run_id)
         assert not state.is_over, state
         found = {str(step.benchmark_id): step for step in state.benchmarks if step.pods}
+        too_short = "held" in found and found["held"].state == "completed"
+        assert not too_short, f"it began after {cluster.settings.hold} s: raise EVALHUB_CLUSTER_HOLD"
         if {name: step.state for name, step in found.items()} != {"answers": "completed", "held": "running"}:
             return None
         pods = {name: step.pods[-1] for name, step in found.items()}

@@ -18,6 +18,7 @@ from evalhub_components import canonical
 from evalhub_components.adapter import ModelCredentials
 from evalhub_components.credentials import MODEL_SECRET
 from evalhub_components.errors import EvalHubError
+from evalhub_components.redaction import shortened
 from evalhub_components.schema.run import Fingerprint
 
 PROMPTS = (
@@ -239,7 +240,7 @@ def _message(answer: _Answer) -> str:
     document = answer.json()
     error = document.get("error", document) if isinstance(document, dict) else None
     message = error.get("message") if isinstance(error, dict) else None
-    return " ".join(message.split())[:200] if isinstance(message, str) else ""
+    return shortened(message, 200) if isinstance(message, str) else ""
 
 
 def _kept(headers: Any) -> dict[str, str]:

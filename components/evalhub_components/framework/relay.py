@@ -26,6 +26,7 @@ from evalhub_components.adapter import JobSpec, ModelCredentials, ModelEndpoint
 from evalhub_components.errors import EvalHubError
 from evalhub_components.framework.ledger import NOT_ASKED, Ledger, text_of
 from evalhub_components.framework.upstream import Answer, Upstream
+from evalhub_components.redaction import shortened
 
 logger = logging.getLogger(__name__)
 
@@ -286,7 +287,7 @@ def _wrong(path: str, answer: Answer) -> str:
     if document.get("error"):
         error = document["error"]
         said = error.get("message") if isinstance(error, dict) else error
-        return f"the answer is an error ({' '.join(str(said).split())[:300]})"
+        return f"the answer is an error ({shortened(str(said), 300)})"
     expected = "data" if path == _EMBEDDINGS else "choices"
     return "" if document.get(expected) else f"the answer has no {expected}"
 

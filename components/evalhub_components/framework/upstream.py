@@ -22,6 +22,7 @@ from evalhub_components.adapter import ModelCredentials, ModelEndpoint
 from evalhub_components.credentials import advice
 from evalhub_components.errors import EvalHubError
 from evalhub_components.framework import surroundings
+from evalhub_components.redaction import shortened
 
 _TRANSIENT = frozenset({408, 409, 425, 429})
 _LONGEST_WAIT = 60.0
@@ -240,9 +241,8 @@ def _detail(body: bytes, key: str | None) -> str:
         error = document.get("error", document) if isinstance(document, dict) else None
         message = error.get("message") if isinstance(error, dict) else error
         text = message if isinstance(message, str) else text
-    text = " ".join(text.split())
     # some servers repeat the key they refuse
-    return (text.replace(key, "***") if key else text)[:_DETAIL_CHARACTERS]
+    return shortened(text.replace(key, "***") if key else text, _DETAIL_CHARACTERS)
 
 
 def _address(url: str) -> tuple[SplitResult, int]:

@@ -18,11 +18,11 @@ class RecordedJudge(AskedJudge):
 
     Attributes:
         secret: name of the secret with its credentials, never its content.
-        service_account: whether it was asked with the token of the run's service account.
+        service_account: whether it was asked with the token of the run's service account; None where nobody says.
     """
 
     secret: str | None = None
-    service_account: bool = False
+    service_account: bool | None = None
 
     def asked(self) -> AskedJudge:
         """Return what tasks and others may know: how a secret is called here means nothing to them."""
@@ -35,7 +35,8 @@ class RunRecord(Document):
     Attributes:
         job_id: 32 hex digits, the same for the same configuration.
         model_secret: name of the secret with the model's credentials, never its content.
-        model_service_account: whether the model was asked with the token of the run's service account.
+        model_service_account: whether the model was asked with the token of the run's service account; None of a
+            pipeline's run, whose last step is told no more of it than the secret's name.
         model_digest: of the model's own OCI manifest, where somebody named it.
         judge: None where no model judged answers.
         subject: that manifest, where it is in the repository that the evidence goes to.
@@ -52,7 +53,7 @@ class RunRecord(Document):
     model_url: str
     model_name: str
     model_secret: str | None = None
-    model_service_account: bool = False
+    model_service_account: bool | None = None
     model_digest: Digest | None = None
     judge: RecordedJudge | None = None
     subject: Subject | None = None

@@ -54,6 +54,23 @@ def test_the_key_of_a_service_account_is_what_is_in_the_file_now(
     assert "first.token" not in repr(found)
 
 
+def test_a_token_whose_folder_is_exchanged_while_it_is_read_is_read_again(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    account(tmp_path / "account", monkeypatch, "a.first.token")
+    found = credentials.read(asked_with="service-account")
+    read, failures = Path.read_text, [FileNotFoundError()]
+
+    def exchanged(path: Path, *arguments: str) -> str:
+        (tmp_path / "account" / "token").write_text("a.second.token")
+        if failures:
+            raise failures.pop()
+        return read(path, *arguments)
+
+    monkeypatch.setattr(Path, "read_text", exchanged)
+    assert found.key() == "a.second.token"
+
+
 def test_the_token_is_that_of_the_pod_unless_another_file_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(credentials.SERVICE_ACCOUNT_TOKEN, raising=False)
     if credentials.POD_TOKEN.exists():

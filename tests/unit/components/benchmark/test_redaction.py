@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from evalhub_components.redaction import Redaction
+from evalhub_components.redaction import Redaction, shortened
 
 KEY = 'sk-"1+&\\KEY' + "7" * 20
 TOKEN = "hf_plainTOKEN0123456789"
@@ -204,3 +204,17 @@ def test_a_python_traceback_of_a_secret_holder_does_not_show_it() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert TOKEN not in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("as it\n is", "as it is"),
+        ("ten chars.", "ten chars."),
+        ("refused Bearer eyJhbGciOiJ", "refused ..."),
+        ("eyJhbGciOiJ9", "..."),
+        ("exactly to the end", "exactly to ..."),
+    ],
+)
+def test_what_is_shortened_ends_between_words(text: str, shown: str) -> None:
+    assert shortened(text, 10) == shown
