@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import stat
-import warnings
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 from typing import Any
+from unittest import mock
 
 import pytest
 import yaml
+from click.testing import CliRunner
+from conftest import Done
 from container_engine import Engine, engine
 from kfp_api import KfpApi, answers, hangs, kfp_api, refuses
 from kubernetes_api import EVERYTHING, KubernetesApi, kubernetes_api
-from mlflow_servers import database, free_port, mlflow_server, proxied, silent_server
+from mlflow_servers import free_port, mlflow_server, proxied, silent_server
 from registries import (
     LOGIN,
     READER,
@@ -32,6 +36,7 @@ from registries import (
 from evalhub_components.errors import EvalHubError
 from evalhub_components.evidence.signing import keys
 from evalhub_pipelines import doctor, manifests
+from evalhub_pipelines.cli.doctor import doctor as command
 from evalhub_pipelines.demo_model import DemoModelServer, DemoModelSettings, running
 from evalhub_pipelines.doctor import Finding
 
@@ -62,18 +67,31 @@ class World:
     def folder(self) -> Path:
         return self.cli.folder
 
-    def __call__(self, *options: object, config: bool = False, **environ: str) -> Seen:
-        """Run `doctor --format json`; the names of variables come as they are."""
+    def __call__(self, *options: object, config: bool = False, alone: bool = False, **environ: str) -> Seen:
+        """Run `doctor --format json`; the names of variables come as they are.
+
+        Args:
+            alone: as a process of its own, as people do.
+        """
         given = [*self.options, *options]
         if config:
             (self.folder / "eval.yaml").write_text(yaml.safe_dump(self.document))
             given += ["--config", "eval.yaml", "--catalog", self.cli.catalog]
-        done = self.cli("doctor", *given, "--format", "json", environ={**self.environ, **environ})
+        given += ["--format", "json"]
+        environ = {**self.environ, **environ}
+        done = self.cli("doctor", *given, environ=environ) if alone else self._here(given, environ)
         for secret in SECRETS:
             assert secret not in done.out + done.err
         assert self.kfp.invalid == []
         assert self.kubernetes.invalid == []
         return Seen(done)
+
+    def _here(self, arguments: list[object], environ: Mapping[str, str]) -> Done:
+        """Run the command in this process, which spares half a second, with nothing of its own environment."""
+        surroundings = mock.patch.dict(os.environ, {**self.cli.environ, **environ}, clear=True)
+        with surroundings, contextlib.chdir(self.folder):
+            ended = CliRunner().invoke(command, list(map(str, arguments)), catch_exceptions=False)
+        return Done(ended.exit_code, ended.stdout, ended.stderr)
 
     def secret(self, name: str, **values: str) -> Path:
         """Put a secret's keys where runs on this machine find them; `_` in names of keys stands for `-`."""
@@ -108,13 +126,18 @@ class Seen:
             assert word in finding["found"], finding
 
 
-@pytest.fixture
-def world(cli: Any) -> Iterator[World]:
-    """Everything is there, and nothing named yet but Kubeflow and the namespace."""
+def surroundings(cli: Any) -> dict[str, str]:
+    """Variables of a laptop with an empty PATH."""
     nothing = cli.folder / "empty"
     nothing.mkdir()
     environ = {"PATH": str(nothing), "EVALHUB_SECRETS": str(cli.folder / "secrets")}
-    environ |= {"KF_PIPELINES_TOKEN": KFP_TOKEN, "XDG_CONFIG_HOME": str(cli.folder / "config")}
+    return environ | {"KF_PIPELINES_TOKEN": KFP_TOKEN, "XDG_CONFIG_HOME": str(cli.folder / "config")}
+
+
+@pytest.fixture
+def world(cli: Any) -> Iterator[World]:
+    """Everything is there, and nothing named yet but Kubeflow and the namespace."""
+    environ = surroundings(cli)
     with (
         kfp_api(multi_user=True, dashboard=True, users={KFP_TOKEN: {NAMESPACE}}) as kfp,
         kubernetes_api({ADMIN_TOKEN: "admin", ALICE_TOKEN: "alice"}) as kubernetes,
@@ -134,12 +157,22 @@ def keyed() -> Iterator[DemoModelServer]:
         yield server
 
 
+@pytest.fixture(scope="module", autouse=True)
+def starting(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Future[str] | None]:
+    """An MLflow that takes its seconds to start while the first tests run, where one is to use it."""
+    here = [item for item in request.session.items if item.path == request.path]
+    if not any("tracking" in item.fixturenames for item in here if isinstance(item, pytest.Function)):
+        yield None
+        return
+    server = mlflow_server(tmp_path_factory.mktemp("mlflow"), None, "--allowed-hosts", "localhost:*")
+    with contextlib.ExitStack() as stack, ThreadPoolExecutor(1) as pool:
+        yield pool.submit(stack.enter_context, server)
+
+
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    with warnings.catch_warnings():
-        # MLflow and what it imports warn of each other
-        warnings.simplefilter("ignore")
-        return database(tmp_path_factory.mktemp("mlflow"))
+def tracking(starting: Future[str]) -> str:
+    """The address of an MLflow that may be called localhost, and by no other name."""
+    return starting.result().replace("127.0.0.1", "localhost")
 
 
 def of_model(url: str, **keys: Any) -> dict[str, Any]:
@@ -154,60 +187,10 @@ def of_registry(registry: RunningRegistry, repository: str = "team/evidence", **
     return {"oci": {"coordinates": coordinates, **keys}}
 
 
-def test_all_that_an_eval_yaml_names_holds_here_and_on_the_cluster(
-    world: World, keyed: DemoModelServer, tls_registry: RunningRegistry, tmp_path: Path, made: Path
-) -> None:
-    world.secret("m", api_key=API_KEY)
-    world.secret("ml", token=MLFLOW_TOKEN)
-    tls_registry.secret_of(*LOGIN, name=str(tmp_path / "secrets" / "push"))
-    keys.generate(tmp_path / "secrets" / "sign")
-    for name, kind, key in (
-        ("m", "Opaque", "api_key"),
-        ("ml", "Opaque", "token"),
-        ("push", "kubernetes.io/dockerconfigjson", "dockerconfigjson"),
-        ("sign", "Opaque", "private_key"),
-    ):
-        world.kubernetes.secret(NAMESPACE, name, kind, **{key: "a value that nobody reads"})
-    authorities = {"namespace": NAMESPACE, "name": "authorities"}
-    world.kubernetes.add({"kind": "ConfigMap", "data": {"ca-bundle.crt": "PEM"}, "metadata": authorities})
-    auth = {"auth": {"secret_ref": "m"}}
-    world.document = of_model(keyed.base_url, **auth) | {
-        "judge": {"url": keyed.base_url, "name": "demo-model", **auth},
-        "exports": of_registry(tls_registry, k8s={"connection": "push"}) | {"signing": {"secret_ref": "sign"}},
-    }
-    assert tls_registry.ca
-    bundle = tmp_path / "ca"
-    bundle.mkdir()
-    (bundle / "ca-bundle.crt").write_bytes(tls_registry.ca.read_bytes())
-    with mlflow_server(tmp_path / "mlflow", made) as tracking, proxied(tracking) as proxy:
-        seen = world(
-            *("--mlflow-uri", proxy.address, "--mlflow-secret", "ml", "--ca-config-map", "authorities"),
-            config=True,
-            EVALHUB_CA=str(bundle),
-        )
-        # the client greets a server before it asks
-        assert proxy.seen[-1].headers["Authorization"] == f"Bearer {MLFLOW_TOKEN}"
-    assert {name: mark for name, mark in seen.marks().items() if mark != "ok"} == {"engine": "skipped"}
-    assert (seen.status, seen.ok) == (0, True)
-    assert list(seen.findings) == [
-        *("evaluation", "python", *(f"extra {name}" for name in ("cli", "kfp", "mlflow", "oci", "data", "report"))),
-        *("uv", "environments", "engine", "ca"),
-        *(f"secret {name} here" for name in ("m", "push", "sign", "ml")),
-        *("kfp endpoint", "kfp version", "kfp runs", "kubernetes", "rights to submit"),
-        *("service account", "rights of runs", *(f"secret {name}" for name in ("m", "push", "sign", "ml"))),
-        *("config map authorities", "model", "judge", "registry", "mlflow"),
-    ]
-    # of secrets only names of keys were asked for, and the registry has nothing of it
-    assert {request.query.get("includeObject") for request in world.kubernetes.asked("GET", "/secrets/")} == {
-        "Metadata"
-    }
-    assert left_in(tls_registry, "team/evidence") == []
-
-
 def test_without_arguments_it_is_about_this_machine_alone(world: World) -> None:
     del world.environ["KF_PIPELINES_ENDPOINT"]
     world.options = []
-    seen = world()
+    seen = world(alone=True)
     assert (seen.status, seen.ok) == (0, True)
     seen.says("python", "ok", "3.")
     seen.says("uv", "ok", "uv ")
@@ -249,7 +232,7 @@ def test_who_submits_with_the_rights_of_manifests_is_told_what_only_administrato
 
 def test_one_user_needs_no_rights_that_kubeflow_pipelines_would_ask_for(world: World) -> None:
     world.kubernetes.objects.pop(("RoleBinding", NAMESPACE, "evalhub-submitter"))
-    rules = [{"apiGroups": [""], "resources": ["pods", "pods/log"], "verbs": ["get", "list"]}]
+    rules = [{"apiGroups": [""], "resources": ["pods/log"], "verbs": ["get"]}]
     world.kubernetes.allow("alice", NAMESPACE, {"rules": rules})
     world.as_user(ALICE_TOKEN)
     world("--only", "cluster").says("rights to submit", "failed", "runs.pipelines.kubeflow.org")
@@ -374,7 +357,10 @@ def with_old_kubernetes(world: World) -> None:
             binding_is_missing,
             "rights to submit",
             "failed",
-            ["create", "runs.pipelines.kubeflow.org", "evalhub-kfp manifests --namespace team-a --subject User:alice"],
+            [
+                *("create", "runs.pipelines.kubeflow.org", "every --subject that it has"),
+                "evalhub-kfp manifests --namespace team-a --subject User:alice",
+            ],
             id="not-bound",
         ),
         pytest.param(
@@ -434,14 +420,14 @@ def with_old_kubernetes(world: World) -> None:
             kept("push", "kubernetes.io/dockerconfigjson", token="t"),
             "secret push",
             "failed",
-            ["has no .dockerconfigjson, but token", "make it anew"],
+            ["has no .dockerconfigjson, but token", "kubectl delete secret push -n team-a && kubectl create secret"],
             id="wrong-key",
         ),
         pytest.param(
             kept("push", dockerconfigjson="{}"),
             "secret push",
             "failed",
-            ["is of type Opaque, and must be kubernetes.io/dockerconfigjson", "--type="],
+            ["is of type Opaque, and must be kubernetes.io/dockerconfigjson", "kubectl delete secret push", "--type="],
             id="wrong-type",
         ),
         pytest.param(
@@ -472,7 +458,11 @@ def with_old_kubernetes(world: World) -> None:
             lambda world: None, "config map ca", "failed", ["kubectl create configmap ca -n team-a"], id="no-config-map"
         ),
         pytest.param(
-            config_map(other="x"), "config map ca", "failed", ["has no ca-bundle.crt, but other"], id="config-map-key"
+            config_map(other="x"),
+            "config map ca",
+            "failed",
+            ["has no ca-bundle.crt, but other", "kubectl delete configmap ca -n team-a && kubectl create configmap ca"],
+            id="config-map-key",
         ),
     ],
 )
@@ -635,7 +625,7 @@ def test_a_secret_with_several_users_is_looked_at_once(world: World, monkeypatch
 @pytest.mark.parametrize("module", ["kfp_server_api", "kubernetes"])
 def test_without_the_optional_part_nothing_of_the_cluster_is_seen(world: World, module: str) -> None:
     (world.folder / "sitecustomize.py").write_text(f"import sys\nsys.modules[{module!r}] = None\n")
-    seen = world("--only", "cluster", PYTHONPATH=str(world.folder))
+    seen = world("--only", "cluster", alone=True, PYTHONPATH=str(world.folder))
     seen.says("extra kfp", "failed", "pip install 'evalhub-kfp[kfp]'")
     seen.says("kfp endpoint" if module == "kfp_server_api" else "kubernetes", "failed", "pip install")
     assert (seen.status, world.kfp.seen == [] or world.kubernetes.seen == []) == (2, True)
@@ -680,6 +670,12 @@ def test_other_accounts_and_store_secrets_can_be_meant(world: World, monkeypatch
     assert (found["service account"].mark, found["rights of runs"].mark) == ("ok", "ok")
     found = findings(world, monkeypatch, service_account="mine", store_secret="store")
     assert (found["rights of runs"].mark, "get secrets store" in found["rights of runs"].found) == ("failed", True)
+    # what would mend it is about the account and the secret that were meant
+    cure = "evalhub-kfp manifests --namespace team-a --service-account mine --store-secret store"
+    assert cure in found["rights of runs"].found
+    found = findings(world, monkeypatch, service_account="none", store_secret=None)
+    cure = "evalhub-kfp manifests --namespace team-a --service-account none --no-store-secret"
+    assert cure in found["service account"].found
 
 
 def test_servers_that_hang_hide_nothing_else(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -691,8 +687,8 @@ def test_servers_that_hang_hide_nothing_else(world: World, monkeypatch: pytest.M
         world.document = of_model(f"{silent}/v1")
         coordinates = {"oci_host": silent, "oci_repository": "e"}
         world.document["exports"] = {"oci": {"coordinates": coordinates}}
-        options = ["--mlflow-uri", silent, "--engine-command", stuck, "--timeout", "12", "--ca-config-map", "ca"]
-        seen = world(*options, config=True, PATH=f"{world.folder / 'bin'}:{os.environ['PATH']}")
+        options = ["--mlflow-uri", silent, "--engine-command", stuck, "--timeout", "6", "--ca-config-map", "ca"]
+        seen = world(*options, config=True, alone=True, PATH=f"{world.folder / 'bin'}:{os.environ['PATH']}")
         world.kfp.stopping.set()
         world.kubernetes.stopping.set()
     late = {
@@ -723,10 +719,10 @@ def left_in(registry: RunningRegistry, repository: str) -> list[Path]:
 class TestLaptop:
     """What runs on this machine need."""
 
-    @pytest.fixture(autouse=True)
-    def alone(self, world: World) -> None:
-        del world.environ["KF_PIPELINES_ENDPOINT"]
-        world.options = ["--only", "laptop"]
+    @pytest.fixture
+    def world(self, cli: Any) -> World:
+        """A laptop without anything; nobody needs Kubeflow or Kubernetes, so they do not run."""
+        return World(cli, KfpApi(), KubernetesApi(), environ=surroundings(cli), options=["--only", "laptop"])
 
     @pytest.mark.parametrize(
         ("script", "option", "mark", "words"),
@@ -763,7 +759,7 @@ class TestLaptop:
     )
     def test_an_optional_part_that_nothing_needs_is_not_missed(self, world: World, module: str, extra: str) -> None:
         (world.folder / "sitecustomize.py").write_text(f"import sys\nsys.modules[{module!r}] = None\n")
-        seen = world(PYTHONPATH=str(world.folder))
+        seen = world(alone=True, PYTHONPATH=str(world.folder))
         seen.says(f"extra {extra}", "skipped", f"pip install 'evalhub-kfp[{extra}]'")
         assert seen.status == 0
 
@@ -772,7 +768,7 @@ class TestLaptop:
     ) -> None:
         (world.folder / "sitecustomize.py").write_text("import sys\nsys.modules['oras'] = None\n")
         world.document = of_model(model.base_url) | {"exports": of_registry(plain_registry)}
-        seen = world(config=True, PYTHONPATH=str(world.folder))
+        seen = world(config=True, alone=True, PYTHONPATH=str(world.folder))
         seen.says("extra oci", "failed", "pip install 'evalhub-kfp[oci]'")
         seen.says("registry", "failed", "pip install 'evalhub-kfp[oci]'")
         assert seen.status == 2
@@ -909,14 +905,11 @@ class TestLaptop:
         world.document = of_model(model.base_url) | {"exports": {"oci": {"coordinates": coordinates}}}
         world(config=True).says("registry", "failed", "no OCI registry")
 
-    def test_mlflow_that_refuses_its_name_is_told_how_to_allow_it(
-        self, world: World, tmp_path: Path, made: Path
-    ) -> None:
-        with mlflow_server(tmp_path / "mlflow", made, "--allowed-hosts", "mlflow.example") as address:
-            seen = world("--mlflow-uri", address)
-            host = address.removeprefix("http://")
-            seen.says("mlflow", "failed", f"--allowed-hosts {host}")
-            assert seen.status == 2
+    def test_mlflow_that_refuses_its_name_is_told_how_to_allow_it(self, world: World, tracking: str) -> None:
+        address = tracking.replace("localhost", "127.0.0.1")
+        seen = world("--mlflow-uri", address)
+        seen.says("mlflow", "failed", f"--allowed-hosts {address.removeprefix('http://')}")
+        assert seen.status == 2
 
     def test_mlflow_of_the_environment_that_is_away(self, world: World) -> None:
         seen = world(MLFLOW_TRACKING_URI=f"http://127.0.0.1:{free_port()}")
@@ -951,6 +944,57 @@ def test_pods_have_no_login_of_this_user(
     world.document = of_model(model.base_url) | {"exports": of_registry(tls_registry)}
     world("--only", "laptop", config=True).says("registry", "ok")
     world("--only", "cluster", config=True).says("registry", "failed", "only who is logged in may push to it")
+
+
+def test_all_that_an_eval_yaml_names_holds_here_and_on_the_cluster(
+    world: World, keyed: DemoModelServer, tls_registry: RunningRegistry, tmp_path: Path, tracking: str
+) -> None:
+    world.secret("m", api_key=API_KEY)
+    world.secret("ml", token=MLFLOW_TOKEN)
+    tls_registry.secret_of(*LOGIN, name=str(tmp_path / "secrets" / "push"))
+    keys.generate(tmp_path / "secrets" / "sign")
+    for name, kind, key in (
+        ("m", "Opaque", "api_key"),
+        ("ml", "Opaque", "token"),
+        ("push", "kubernetes.io/dockerconfigjson", "dockerconfigjson"),
+        ("sign", "Opaque", "private_key"),
+    ):
+        world.kubernetes.secret(NAMESPACE, name, kind, **{key: "a value that nobody reads"})
+    authorities = {"namespace": NAMESPACE, "name": "authorities"}
+    world.kubernetes.add({"kind": "ConfigMap", "data": {"ca-bundle.crt": "PEM"}, "metadata": authorities})
+    auth = {"auth": {"secret_ref": "m"}}
+    world.document = of_model(keyed.base_url, **auth) | {
+        "judge": {"url": keyed.base_url, "name": "demo-model", **auth},
+        "exports": of_registry(tls_registry, k8s={"connection": "push"}) | {"signing": {"secret_ref": "sign"}},
+    }
+    assert tls_registry.ca
+    bundle = tmp_path / "ca"
+    bundle.mkdir()
+    (bundle / "ca-bundle.crt").write_bytes(tls_registry.ca.read_bytes())
+    with proxied(tracking) as proxy:
+        seen = world(
+            *("--mlflow-uri", proxy.address, "--mlflow-secret", "ml", "--ca-config-map", "authorities"),
+            config=True,
+            alone=True,
+            EVALHUB_CA=str(bundle),
+        )
+        # the client greets a server before it asks
+        assert proxy.seen[-1].headers["Authorization"] == f"Bearer {MLFLOW_TOKEN}"
+    assert {name: mark for name, mark in seen.marks().items() if mark != "ok"} == {"engine": "skipped"}
+    assert (seen.status, seen.ok) == (0, True)
+    assert list(seen.findings) == [
+        *("evaluation", "python", *(f"extra {name}" for name in ("cli", "kfp", "mlflow", "oci", "data", "report"))),
+        *("uv", "environments", "engine", "ca"),
+        *(f"secret {name} here" for name in ("m", "push", "sign", "ml")),
+        *("kfp endpoint", "kfp version", "kfp runs", "kubernetes", "rights to submit"),
+        *("service account", "rights of runs", *(f"secret {name}" for name in ("m", "push", "sign", "ml"))),
+        *("config map authorities", "model", "judge", "registry", "mlflow"),
+    ]
+    # of secrets only names of keys were asked for, and the registry has nothing of it
+    assert {request.query.get("includeObject") for request in world.kubernetes.asked("GET", "/secrets/")} == {
+        "Metadata"
+    }
+    assert left_in(tls_registry, "team/evidence") == []
 
 
 class refusing:  # noqa: N801 - a context manager, used as the functions beside it

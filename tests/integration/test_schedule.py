@@ -205,8 +205,21 @@ def test_a_start_in_the_future_is_sent_in_the_zone_of_the_schedule(
     apply()
     document = {**SCHEDULE, "time_zone": "Asia/Tokyo", "start": "2090-01-01T09:00:00"}
     (applied,) = apply_file(to(api), document, tmp_path, catalog, cluster_time_zone="Asia/Tokyo")
-    assert only(api)["trigger"]["cron_schedule"]["start_time"].startswith("2090-01-01T00:00:00")
+    assert only(api)["trigger"]["cron_schedule"]["start_time"].startswith("2089-12-31T23:59:59")
     assert f"{applied.next_times[0]:%Y-%m-%d %H:%M %z}" == "2090-01-02 02:00 +0900"
+
+
+def test_a_run_that_is_due_at_the_start_itself_is_started(api: KfpApi, apply: Callable[..., Applied]) -> None:
+    # Kubeflow Pipelines starts what is due after start_time
+    applied = apply(start="2090-01-01T02:00:00")
+    assert only(api)["trigger"]["cron_schedule"]["start_time"].startswith("2090-01-01T01:59:59")
+    described = schedules.describe(to(api), "nightly")
+    for found in (applied, described):
+        assert f"{found.next_times[0]:%Y-%m-%d %H:%M:%S}" == "2090-01-01 02:00:00"
+    assert f"{described.start:%Y-%m-%d %H:%M:%S}" == "2090-01-01 02:00:00"
+    schedules.pause(to(api), "nightly")
+    schedules.resume(to(api), "nightly")
+    assert only(api)["trigger"]["cron_schedule"]["start_time"].startswith("2090-01-01T01:59:59")
 
 
 # upsert
@@ -303,6 +316,24 @@ def test_an_interrupted_apply_is_finished_by_the_next(
     apply(cron="0 3 * * *")
     assert only(api)["trigger"]["cron_schedule"]["cron"] == "0 0 3 * * *"
     assert only(api)["status"] == "ENABLED"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "error"),
+    [
+        pytest.param("GET", "/runs$", Refused, id="its runs may not be seen"),
+        pytest.param("DELETE", RECURRING, Refused, id="it may not be deleted"),
+        pytest.param("POST", ":enable$", Refused, id="the new one may not be enabled"),
+    ],
+)
+def test_who_leaves_a_schedule_disabled_is_told_so(
+    api: KfpApi, apply: Callable[..., Applied], method: str, path: str, error: type[EvalHubError]
+) -> None:
+    apply()
+    api.fail(method, path, refuses(403), times=4)
+    with pytest.raises(error, match=r"may not do this.*; schedule nightly may start nothing until this is done again"):
+        apply(cron="0 3 * * *")
+    assert enabled(api) == []
 
 
 def test_an_interrupted_first_apply_is_finished_by_the_next(api: KfpApi, apply: Callable[..., Applied]) -> None:
@@ -449,6 +480,14 @@ def test_a_paused_schedule_starts_nothing_until_its_next_time(api: KfpApi, apply
     assert apply().action == "unchanged"
 
 
+def test_a_pause_disables_what_is_said_to_be_disabled_too(api: KfpApi, apply: Callable[..., Applied]) -> None:
+    # the record of the server lags behind its controller's
+    applied = apply()
+    only(api)["status"] = "DISABLED"
+    assert not schedules.pause(to(api), "nightly")
+    assert changes(api)[-1].endswith(f"{applied.recurring_run_id}:disable")
+
+
 def test_an_apply_resumes_what_its_file_says_is_enabled(api: KfpApi, apply: Callable[..., Applied]) -> None:
     apply()
     schedules.pause(to(api), "nightly")
@@ -541,6 +580,13 @@ def test_a_schedule_that_does_not_exist_is_told_with_those_that_do(api: KfpApi, 
             act(to(api), "weekly")
 
 
+def test_a_clone_with_another_trigger_is_none_of_ours(api: KfpApi, apply: Callable[..., Applied]) -> None:
+    apply()
+    clone = {**only(api), "recurring_run_id": "clone", "trigger": {"periodic_schedule": {"interval_second": "60"}}}
+    api.recurring_runs["clone"], api.namespaces["clone"] = clone, ""
+    assert [one.cron for one in schedules.all_schedules(to(api))] == ["0 0 2 * * *"]
+
+
 def test_many_schedules_are_all_found(api: KfpApi, apply: Callable[..., Applied]) -> None:
     apply()
     for number in range(450):
@@ -623,6 +669,7 @@ def test_all_that_is_wrong_is_told_at_once_and_nothing_is_sent(api: KfpApi, tmp_
         {**SCHEDULE, "name": "b", "start": "2026-01-02", "end": "2026-01-01", "time_zone": "Europe/Berln"},
         {"name": "c"},
         7,
+        {**SCHEDULE, "name": "e", "start": "2026-01-02", "end": "2026-01-03T00:00:00Z", "time_zone": "Europe/Berln"},
     ]
     with pytest.raises(InvalidDocument) as caught:
         apply_file(to(api), documents, tmp_path, catalog)
@@ -636,6 +683,7 @@ def test_all_that_is_wrong_is_told_at_once_and_nothing_is_sent(api: KfpApi, tmp_
         "[2]: time_zone: is missing",
         "[2]: evaluation: is missing",
         "[3]: must be a mapping of keys",
+        "[4]: time_zone: must be a time zone",
     ):
         assert words in told
     later = [

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import click
 
 from evalhub_pipelines.cli import options, output
@@ -29,8 +31,8 @@ def set_values(profile: str, values: tuple[str, ...]) -> None:
     given = {}
     for text in values:
         key, equals, value = text.partition("=")
-        if not equals:
-            # the text is not repeated: it may be a token
+        if not (equals and re.fullmatch(r"\s*[a-z_-]{1,30}\s*", key)):
+            # the text is not repeated: it may be a token, and some end in "="
             raise click.UsageError(f"every value must be KEY=VALUE (keys: {KEYS})")
         given[key.strip().replace("-", "_")] = value.strip()
     before = profiles.read()

@@ -41,6 +41,12 @@ def _network(command: Callable[..., Any]) -> Callable[..., Any]:
     help="secret with the object store's credentials, the only one that runs may read",
 )
 @click.option("--no-store-secret", is_flag=True, help="runs may read none: KFP's launcher finds them elsewhere")
+@click.option(
+    "--kserve",
+    multiple=True,
+    metavar="NAMESPACE/NAME",
+    help="model on KServe that runs ask with their account's token, which must be allowed to get it; repeatable",
+)
 @click.option("--kfp-namespace", default=KFP_NAMESPACE, metavar="NAME", help="namespace of Kubeflow Pipelines itself")
 @_network
 @click.option(
@@ -55,6 +61,7 @@ def manifests(
     service_account: str,
     store_secret: str,
     no_store_secret: bool,
+    kserve: tuple[str, ...],
     kfp_namespace: str,
     output: Path,
     **network: tuple[str, ...],
@@ -71,6 +78,7 @@ def manifests(
         subjects,
         runner=service_account,
         store_secret=None if no_store_secret else store_secret,
+        kserve=kserve,
         kfp_namespace=kfp_namespace,
         cidrs={name: network[f"{name}_cidr"] for name in DESTINATIONS},
         namespaces={name: network.get(f"{name}_namespace", ()) for name in DESTINATIONS},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -116,10 +116,14 @@ def list_schedules(connection: Connection, form: str) -> None:
         _warn(one.name, one.warnings)
 
 
-@schedule.command()
-@click.argument("name")
+def _of_one(function: Callable[..., None]) -> click.Command:
+    """Make a command about the schedule NAME."""
+    name = function.__name__.replace("_", "-")
+    return schedule.command(name)(click.argument("name")(connecting.connection(function)))
+
+
+@_of_one
 @options.output_format
-@connecting.connection
 def describe(connection: Connection, name: str, form: str) -> None:
     """show the schedule NAME: its next times, last runs and parameters"""
     from evalhub_pipelines.client.scheduling import schedules
@@ -157,9 +161,7 @@ def describe(connection: Connection, name: str, form: str) -> None:
     _warn(name, one.warnings)
 
 
-@schedule.command()
-@click.argument("name")
-@connecting.connection
+@_of_one
 def pause(connection: Connection, name: str) -> None:
     """start no more runs of the schedule NAME until it is resumed, or applied"""
     from evalhub_pipelines.client.scheduling import schedules
@@ -168,9 +170,7 @@ def pause(connection: Connection, name: str) -> None:
     click.echo(f"{name}: {'paused' if was_enabled else 'was paused already'} (enabled: false in its file keeps it so)")
 
 
-@schedule.command()
-@click.argument("name")
-@connecting.connection
+@_of_one
 def resume(connection: Connection, name: str) -> None:
     """start runs of the schedule NAME again, from its next time on"""
     from evalhub_pipelines.client.scheduling import schedules
@@ -179,10 +179,8 @@ def resume(connection: Connection, name: str) -> None:
     click.echo(f"{name}: {'resumed' if was_paused else 'was not paused'}")
 
 
-@schedule.command()
-@click.argument("name")
+@_of_one
 @click.option("--force", is_flag=True, help="also while a run of it goes on; the run is left alone")
-@connecting.connection
 def delete(connection: Connection, name: str, force: bool) -> None:
     """delete the schedule NAME; its runs stay on record"""
     from evalhub_pipelines.client.scheduling import schedules
@@ -193,10 +191,8 @@ def delete(connection: Connection, name: str, force: bool) -> None:
         click.echo(f"{name}: its run {run_id} goes on ({output.command('evalhub-kfp', 'cancel', run_id)} ends it)")
 
 
-@schedule.command("run-now")
-@click.argument("name")
+@_of_one
 @options.output_format
-@connecting.connection
 def run_now(connection: Connection, name: str, form: str) -> None:
     """start a run of the schedule NAME now, with its version and parameters"""
     from evalhub_pipelines.client.scheduling import schedules

@@ -37,12 +37,13 @@ def look(cluster: Cluster, namespace: str, wanted: Wanted, check: str) -> Iterat
         raise Unseen(f"{where}: you may not look at secrets, as is right for who submits ({cure})") from None
     except NotFound:
         raise EvalHubError(f"{where}: there is no such secret ({_create(namespace, wanted)})") from None
+    # kubectl create refuses what is there, and a type cannot be changed
+    again = f"make it anew: kubectl delete secret {wanted.name} -n {namespace} && {_create(namespace, wanted)}"
     lacking = wanted_secrets.lacking(kept.keys, wanted.keys)
     if lacking:
         there = ", ".join(sorted(kept.keys)) or "nothing"
-        raise EvalHubError(f"{where}: has no {lacking}, but {there} (make it anew: {_create(namespace, wanted)})")
+        raise EvalHubError(f"{where}: has no {lacking}, but {there} ({again})")
     if wanted.type and kept.type != wanted.type:
-        again = f"make it anew: {_create(namespace, wanted)}"
         raise EvalHubError(f"{where}: is of type {kept.type}, and must be {wanted.type} ({again})")
     yield Finding(check, "ok", f"{where}, type {kept.type}, keys {', '.join(sorted(kept.keys))}")
 
@@ -60,7 +61,8 @@ def certificates(cluster: Cluster, namespace: str, name: str, check: str) -> Ite
         raise EvalHubError(f"{where}: there is no such config map ({create})") from None
     keys = {*(found.get("data") or {}), *(found.get("binaryData") or {})}
     if lacking := wanted_secrets.lacking(keys, wanted_secrets.CA):
-        raise EvalHubError(f"{where}: has no {lacking}, but {', '.join(sorted(keys)) or 'nothing'} ({create})")
+        again = f"make it anew: kubectl delete configmap {name} -n {namespace} && {create}"
+        raise EvalHubError(f"{where}: has no {lacking}, but {', '.join(sorted(keys)) or 'nothing'} ({again})")
     yield Finding(check, "ok", where)
 
 

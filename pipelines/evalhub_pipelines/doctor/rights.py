@@ -11,7 +11,8 @@ from evalhub_pipelines.doctor.checks import Unseen
 from evalhub_pipelines.doctor.finding import Finding
 from evalhub_pipelines.manifests import access
 from evalhub_pipelines.manifests.manifest import Manifest
-from evalhub_pipelines.manifests.tenant import Tenant
+from evalhub_pipelines.manifests.tenant import RUNNER as USUAL_ACCOUNT
+from evalhub_pipelines.manifests.tenant import STORE_SECRET, Tenant
 
 KUBERNETES, SUBMITTER = ("kubernetes", "rights to submit")
 ACCOUNT, RUNNER = ("service account", "rights of runs")
@@ -50,9 +51,10 @@ def of_submitter(cluster: Cluster, tenant: Tenant, who: str | None, kfp_asks: bo
     ]
     lacking = [right for right in wanted if not _allowed(cluster, tenant.namespace, right)]
     if lacking:
-        subject = _subject(who) if who else "KIND:NAME"
-        command = f"evalhub-kfp manifests --namespace {tenant.namespace} --subject {subject}"
-        raise EvalHubError(f"in {tenant.namespace} you may not {_listed(lacking)} (apply what this prints: {command})")
+        command = f"{_manifests(tenant)} --subject {_subject(who) if who else 'KIND:NAME'}"
+        # applied with one subject alone it would take the others away
+        cure = f"apply what this prints, with every --subject that it has: {command}"
+        raise EvalHubError(f"in {tenant.namespace} you may not {_listed(lacking)} ({cure})")
     yield Finding(SUBMITTER, "ok", f"{who or 'you'} may do in {tenant.namespace} what submitting needs")
 
 
@@ -168,4 +170,15 @@ def _subject(who: str) -> str:
 
 
 def _apply(tenant: Tenant) -> str:
-    return f"apply what this prints: evalhub-kfp manifests --namespace {tenant.namespace}"
+    return f"apply what this prints: {_manifests(tenant)}"
+
+
+def _manifests(tenant: Tenant) -> str:
+    """Return the command that prints what is meant here."""
+    words = ["evalhub-kfp manifests --namespace", tenant.namespace]
+    words += ["--service-account", tenant.runner] if tenant.runner != USUAL_ACCOUNT else []
+    if tenant.store_secret is None:
+        words.append("--no-store-secret")
+    elif tenant.store_secret != STORE_SECRET:
+        words += ["--store-secret", tenant.store_secret]
+    return " ".join(words)

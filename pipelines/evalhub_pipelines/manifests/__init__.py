@@ -14,7 +14,8 @@ def render(asked: Tenant) -> str:
     # yaml is read here, so that the command line can offer its options without it
     from evalhub_pipelines.manifests import access, credentials, network, rendering
 
-    objects = [*access.of_runs(asked), *access.of_submitters(asked), *network.policies(asked)]
+    rights = [*access.of_runs(asked), *access.of_models(asked), *access.of_submitters(asked)]
+    objects = [*rights, *network.policies(asked)]
     return rendering.render(asked, objects, credentials.templates(asked))
 
 

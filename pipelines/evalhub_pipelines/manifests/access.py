@@ -16,6 +16,7 @@ LAUNCHER_CONFIG = "kfp-launcher"
 
 _RBAC = "rbac.authorization.k8s.io"
 _PIPELINES = "pipelines.kubeflow.org"
+_KSERVE = "serving.kserve.io"
 
 
 def of_runs(tenant: Tenant) -> Iterator[Manifest]:
@@ -46,9 +47,23 @@ def of_runs(tenant: Tenant) -> Iterator[Manifest]:
             "gets it from the API; so a benchmark could read it too. Where the launcher finds it elsewhere\n"
             f"(fromEnv in the config map {LAUNCHER_CONFIG}), --no-store-secret takes this rule away."
         )
-    yield Manifest(_role(tenant.runner, tenant, rules), why)
-    itself = Subject("ServiceAccount", tenant.runner, tenant.namespace)
-    yield Manifest(_binding(tenant.runner, tenant, [itself]), "")
+    yield Manifest(_role(tenant.runner, tenant.namespace, rules), why)
+    yield Manifest(_binding(tenant.runner, tenant.namespace, [_itself(tenant)]), "")
+
+
+def of_models(tenant: Tenant) -> Iterator[Manifest]:
+    """Yield the role and the binding of runs in every namespace with models on KServe that ask who calls them."""
+    # many tenants may have theirs in one namespace; no namespace has a dot in its name
+    name = f"{tenant.namespace}.{tenant.runner}"
+    for place in dict.fromkeys(served.namespace for served in tenant.kserve):
+        models = [served.name for served in tenant.kserve if served.namespace == place]
+        rule = _rule(_KSERVE, ["inferenceservices", "llminferenceservices"], ["get"], models)
+        yield Manifest(
+            _role(name, place, [rule]),
+            "What the proxy before a model on KServe asks the cluster of whoever calls it (auth.service_account in\n"
+            f"eval.yaml). This is for the namespace {place}: whoever administers that applies it.",
+        )
+        yield Manifest(_binding(name, place, [_itself(tenant)]), "")
 
 
 def of_submitters(tenant: Tenant) -> Iterator[Manifest]:
@@ -63,19 +78,19 @@ def of_submitters(tenant: Tenant) -> Iterator[Manifest]:
         ),
         _rule(_PIPELINES, ["jobs"], ["get", "list", "create", "enable", "disable", "delete"]),
         _rule("", ["serviceaccounts"], ["use"], [tenant.runner]),
-        _rule("", ["pods"], ["get", "list"]),
         _rule("", ["pods/log"], ["get"]),
     ]
     why = (
         "What submitting, watching, cancelling, retrying and scheduling need. Kubeflow Pipelines asks Kubernetes for\n"
         "these rights in multi-user mode; the resources exist for that question alone. jobs are recurring runs; use\n"
-        "is asked by newer versions; pods are read for logs. No secret can be read with it, but a pipeline that\n"
-        "somebody starts here can mount any secret of the namespace: so one tenant a namespace."
+        "is asked by newer versions; logs are read from Kubernetes where Kubeflow Pipelines gives none. No secret can\n"
+        "be read with it, but a pipeline that somebody starts here can mount any secret of the namespace: so one\n"
+        "tenant a namespace."
     )
-    yield Manifest(_role(SUBMITTER, tenant, rules), why)
+    yield Manifest(_role(SUBMITTER, tenant.namespace, rules), why)
     if tenant.subjects:
         yield Manifest(
-            _binding(SUBMITTER, tenant, tenant.subjects),
+            _binding(SUBMITTER, tenant.namespace, tenant.subjects),
             "A user is named as Kubeflow's login names them. Groups count only where Kubeflow Pipelines hands groups\n"
             "on. A service account sends a token for the audience pipelines.kubeflow.org.",
         )
@@ -86,23 +101,27 @@ def _rule(group: str, resources: list[str], verbs: list[str], only: list[str] | 
     return found | ({"resourceNames": only} if only else {})
 
 
-def _role(name: str, tenant: Tenant, rules: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def _role(name: str, namespace: str, rules: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return {
         "apiVersion": f"{_RBAC}/v1",
         "kind": "Role",
-        "metadata": metadata(name, tenant.namespace),
+        "metadata": metadata(name, namespace),
         "rules": list(rules),
     }
 
 
-def _binding(name: str, tenant: Tenant, subjects: Sequence[Subject]) -> dict[str, Any]:
+def _binding(name: str, namespace: str, subjects: Sequence[Subject]) -> dict[str, Any]:
     return {
         "apiVersion": f"{_RBAC}/v1",
         "kind": "RoleBinding",
-        "metadata": metadata(name, tenant.namespace),
+        "metadata": metadata(name, namespace),
         "roleRef": {"apiGroup": _RBAC, "kind": "Role", "name": name},
         "subjects": [_subject(subject) for subject in subjects],
     }
+
+
+def _itself(tenant: Tenant) -> Subject:
+    return Subject("ServiceAccount", tenant.runner, tenant.namespace)
 
 
 def _subject(subject: Subject) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from evalhub_pipelines.manifests.tenant import (
     Destination,
     Kind,
     Peer,
+    Served,
     Subject,
     Tenant,
 )
@@ -41,8 +42,9 @@ def tenant_of(
     kfp_namespace: str = KFP_NAMESPACE,
     cidrs: Mapping[Destination, Sequence[str]] | None = None,
     namespaces: Mapping[Destination, Sequence[str]] | None = None,
+    kserve: Sequence[str] = (),
 ) -> Tenant:
-    """Return the tenant that texts describe: `KIND:NAME`, `CIDR[:PORT]`, `NAMESPACE[:PORT]`.
+    """Return the tenant that texts describe: `KIND:NAME`, `CIDR[:PORT]`, `NAMESPACE[:PORT]`, `NAMESPACE/NAME`.
 
     Raises:
         InvalidDocument: with every problem there is.
@@ -64,6 +66,7 @@ def tenant_of(
         return list(found)
 
     people = all_of("--subject", subjects, lambda text: _subject(text, namespace))
+    models = all_of("--kserve", kserve, _served)
     peers: dict[Destination, tuple[Peer, ...]] = {}
     for name in DESTINATIONS:
         listed = [
@@ -76,7 +79,7 @@ def tenant_of(
         problems += _unreachable(cidrs or {}, namespaces or {})
     if problems:
         raise InvalidDocument(problems)
-    return Tenant(namespace, tuple(people), runner, store_secret, kfp_namespace, peers)
+    return Tenant(namespace, tuple(people), runner, store_secret, kfp_namespace, peers, tuple(models))
 
 
 def _unreachable(
@@ -132,6 +135,13 @@ def _subject(text: str, namespace: str) -> Subject:
     if not re.fullmatch(_SUBDOMAIN, account):
         raise ValueError(f"names no service account ({names.SUBDOMAIN_RULE})")
     return Subject(known, account, place)
+
+
+def _served(text: str) -> Served:
+    match = re.fullmatch(rf"(?P<namespace>{_LABEL})/(?P<name>{_LABEL})", text)
+    if not match:
+        raise ValueError(f"must be NAMESPACE/NAME of an InferenceService ({names.LABEL_RULE})")
+    return Served(match["namespace"], match["name"])
 
 
 def _network(text: str) -> Peer:

@@ -43,6 +43,14 @@ class Peer:
 
 
 @dataclass(frozen=True)
+class Served:
+    """A model on KServe: the InferenceService, or LLMInferenceService, of that name."""
+
+    namespace: str
+    name: str
+
+
+@dataclass(frozen=True)
 class Tenant:
     """A namespace for one tenant.
 
@@ -53,6 +61,7 @@ class Tenant:
         store_secret: the object store's credentials that KFP's launcher reads, None where it finds them elsewhere.
         kfp_namespace: of Kubeflow Pipelines itself.
         peers: what pods may reach; empty for no network policies.
+        kserve: models that ask with which right the account of runs calls them.
     """
 
     namespace: str
@@ -61,3 +70,4 @@ class Tenant:
     store_secret: str | None = STORE_SECRET
     kfp_namespace: str = KFP_NAMESPACE
     peers: Mapping[Destination, tuple[Peer, ...]] = field(default_factory=dict)
+    kserve: tuple[Served, ...] = ()

@@ -59,6 +59,7 @@ def test_what_is_sent_has_six_fields(text: str, sent: str) -> None:
         pytest.param("0 0 * * MON#1", "days of the week", id="the first Monday"),
         pytest.param("0 0 30 2 *", "never comes", id="30 February"),
         pytest.param("0 0 31 4,6,9,11 *", "never comes", id="the 31st of short months"),
+        pytest.param("0 0 29 2 */6", "or not for five years", id="leap days at weekends, in 2032 and then in 2044"),
     ],
 )
 def test_what_would_mean_something_else_is_refused(text: str, words: str) -> None:
@@ -96,6 +97,19 @@ def test_the_next_times_are_those_of_the_library_of_kubeflow(text: str, expected
 def test_the_hour_that_summer_time_leaves_out_is_left_out() -> None:
     before = datetime.datetime(2026, 3, 28, tzinfo=datetime.UTC)
     assert times("30 2 * * *", "Europe/Berlin", before, 2) == ["2026-03-28 02:30:00", "2026-03-30 02:30:00"]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        pytest.param("30 2 * * *", ["25T02:30:00+0200", "25T02:30:00+0100", "26T02:30:00+0100"], id="every night"),
+        pytest.param("0 2,3 * * *", ["25T02:00:00+0200", "25T02:00:00+0100", "25T03:00:00+0100"], id="and after it"),
+    ],
+)
+def test_the_hour_that_comes_twice_at_the_end_of_summer_time_counts_twice(text: str, expected: list[str]) -> None:
+    before = datetime.datetime(2026, 10, 24, 12, tzinfo=datetime.UTC)
+    found = itertools.islice(cron.parse(text).after(before, time_zones.find("Europe/Berlin")), 3)
+    assert [f"{time:%dT%H:%M:%S%z}" for time in found] == expected
 
 
 @pytest.mark.parametrize(

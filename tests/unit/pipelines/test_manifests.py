@@ -188,6 +188,35 @@ def test_submitters_may_what_kubeflow_asks_for_and_runs_may_not(resource: str, v
     assert not may(text, {"kind": "User", "name": "mallory"}, verb, "pipelines.kubeflow.org", resource, "x")
 
 
+def test_submitters_read_logs_and_nothing_else_of_pods() -> None:
+    text = rendered(**FULL)
+    assert may(text, ALICE, "get", "", "pods/log", "x")
+    # the log of a pod is asked for by the name that the run tells
+    assert not any(may(text, ALICE, verb, "", "pods", "x") for verb in ("get", "list", "watch"))
+
+
+def test_runs_may_get_the_models_on_kserve_that_are_named_and_no_others() -> None:
+    text = rendered(kserve=["models/granite", "models/judge", "team-a/own", "models/judge"])
+    name = "team-a.evalhub-runner"
+    found = {(entry["kind"], entry["metadata"]["namespace"]): entry for entry in applied(text) if name in str(entry)}
+    assert set(found) == {(kind, place) for kind in ("Role", "RoleBinding") for place in ("models", "team-a")}
+    for place, models in (("models", ["granite", "judge"]), ("team-a", ["own"])):
+        role, binding = found["Role", place], found["RoleBinding", place]
+        assert role["rules"] == [
+            {
+                "apiGroups": ["serving.kserve.io"],
+                "resources": ["inferenceservices", "llminferenceservices"],
+                "verbs": ["get"],
+                "resourceNames": models,
+            }
+        ]
+        assert binding["subjects"] == [RUNNER]
+        assert binding["roleRef"]["name"] == role["metadata"]["name"] == name
+        assert through_the_models(role) == role
+        assert through_the_models(binding) == binding
+    assert "serving.kserve.io" not in rendered(**FULL)
+
+
 def test_submitters_use_the_account_of_runs_and_no_other() -> None:
     text = rendered(**FULL, runner="runs")
     assert may(text, ALICE, "use", "", "serviceaccounts", "runs")
@@ -338,6 +367,10 @@ def problems(**asked: Any) -> list[str]:
         ({"runner": "Runs"}, "is no service account"),
         ({"store_secret": "evidence-signing"}, "no run may read through the API"),
         ({"store_secret": "a b"}, "--store-secret 'a b': is no secret"),
+        ({"kserve": ["granite"]}, "--kserve 'granite': must be NAMESPACE/NAME"),
+        ({"kserve": ["models/"]}, "must be NAMESPACE/NAME"),
+        ({"kserve": ["models/a/b"]}, "must be NAMESPACE/NAME"),
+        ({"kserve": ["Models/a"]}, "must be NAMESPACE/NAME"),
         ({"subjects": ["alice"]}, "must be User:NAME, Group:NAME or ServiceAccount:[NAMESPACE/]NAME"),
         ({"subjects": ["Robot:r2"]}, "must be User:NAME"),
         ({"subjects": ["User:"]}, "must have a name"),
@@ -424,9 +457,10 @@ def test_the_command_writes_no_file_when_something_is_wrong(tmp_path: Path) -> N
         (["--service-account", "runs"], {"runner": "runs"}),
         (["--store-secret", "store"], {"store_secret": "store"}),
         (["--no-store-secret"], {"store_secret": None}),
+        (["--kserve", "models/granite", "--kserve", "models/judge"], {"kserve": ["models/granite", "models/judge"]}),
         (["--kfp-namespace", "kfp", "--model-cidr", "10.1.0.0/16", "--api-cidr", "10.0.0.1/32"], None),
     ],
-    ids=["account", "store", "no store", "kubeflow elsewhere"],
+    ids=["account", "store", "no store", "models on KServe", "kubeflow elsewhere"],
 )
 def test_options_reach_the_manifests(options: list[str], asked: dict[str, Any] | None) -> None:
     asked = asked or {"kfp_namespace": "kfp", "cidrs": {"model": ["10.1.0.0/16"], "api": ["10.0.0.1/32"]}}

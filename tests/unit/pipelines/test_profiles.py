@@ -104,8 +104,9 @@ def test_a_literal_token_is_refused_and_not_repeated(given: str) -> None:
     assert not profiles.path().exists()
 
 
-def test_a_token_without_a_key_is_not_repeated() -> None:
-    result = run("set", "prod", TOKEN)
+@pytest.mark.parametrize("given", [TOKEN, f"{TOKEN}=", f"{TOKEN}==", f"Authorization: Bearer {TOKEN}=="])
+def test_a_token_without_a_key_is_not_repeated(given: str) -> None:
+    result = run("set", "prod", given)
     assert result.exit_code != 0
     assert "KEY=VALUE" in result.output
     assert TOKEN not in message(result)

@@ -7,6 +7,7 @@ It reads them by github.com/robfig/cron 1.2.0. That library takes five fields to
 from __future__ import annotations
 
 import datetime
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -77,19 +78,22 @@ class Cron:
         return day.month in self.months and (in_month and in_week if self.starred else in_month or in_week)
 
     def after(self, moment: datetime.datetime, zone: datetime.tzinfo) -> Iterator[datetime.datetime]:
-        """Yield the times after `moment`, in `zone`; an hour that summer time leaves out is left out."""
+        """Yield the times after `moment`, in `zone`.
+
+        An hour that summer time leaves out is left out, and one that comes twice at its end counts twice.
+        """
         first = moment.astimezone(zone).date()
         for number in range(HORIZON):
             day = first + datetime.timedelta(days=number)
             if not self._on(day):
                 continue
-            for hour in sorted(self.hours):
-                for minute in sorted(self.minutes):
-                    for second in sorted(self.seconds):
-                        found = datetime.datetime.combine(day, datetime.time(hour, minute, second), zone)
-                        there = found.astimezone(datetime.UTC)
-                        if there > moment and there.astimezone(zone).replace(tzinfo=None) == found.replace(tzinfo=None):
-                            yield found
+            for hour, fold in itertools.product(sorted(self.hours), (0, 1)):
+                for minute, second in itertools.product(sorted(self.minutes), sorted(self.seconds)):
+                    time = datetime.time(hour, minute, second, fold=fold)
+                    there = datetime.datetime.combine(day, time, zone).astimezone(datetime.UTC).replace(fold=0)
+                    found = there.astimezone(zone)
+                    if there > moment and (found.time(), found.fold) == (time, fold):
+                        yield found
 
 
 def parse(text: str) -> Cron:
@@ -114,9 +118,10 @@ def parse(text: str) -> Cron:
     seconds, minutes, hours, days, months, weekdays = map(_field, fields, _KINDS)
     starred = any(part.startswith(("*", "?")) for field in (fields[3], fields[5]) for part in field.split(","))
     found = Cron(" ".join(fields), seconds, minutes, hours, days, months, weekdays, starred)
-    start = datetime.datetime(2000, 1, 1, tzinfo=datetime.UTC)  # a leap year
-    if not any(found._on(start.date() + datetime.timedelta(days=number)) for number in range(HORIZON)):
-        raise ValueError(f"never comes: there is no such day, got {text!r}")
+    for year in range(2000, 2028):  # the calendar repeats itself after 28 years
+        first = datetime.date(year, 1, 1)
+        if not any(found._on(first + datetime.timedelta(days=number)) for number in range(HORIZON)):
+            raise ValueError(f"never comes, or not for five years: there is no such day, got {text!r}")
     return found
 
 

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
 PAGE = 200
 
+START_LEAD = datetime.timedelta(seconds=1)
+"""How much before its start a schedule's start_time is: what is due at start_time itself would not be started."""
+
 
 class Overtaken(EvalHubError):
     """Somebody else replaced the same schedule at the same time, and has the last word."""
@@ -62,7 +65,8 @@ class Kept:
     @property
     def start(self) -> datetime.datetime | None:
         """Return when it begins, None where it has begun."""
-        return self._times.get("start_time")
+        sent = self._times.get("start_time")
+        return sent and sent + START_LEAD
 
     @property
     def _times(self) -> Mapping[str, datetime.datetime]:
@@ -95,8 +99,9 @@ def all_of(connection: Connection) -> tuple[dict[str, list[Kept]], set[str]]:
     others: set[str] = set()
     for found in _pages(connection):
         record = schedule_record.parse(found.description)
-        # the dashboard clones descriptions too
-        if record is None or record.schedule != found.display_name:
+        # the dashboard clones descriptions too, and a clone may have another kind of trigger
+        has_cron = bool(found.trigger and found.trigger.cron_schedule)
+        if record is None or record.schedule != found.display_name or not has_cron:
             others.add(found.display_name)
         else:
             ours.setdefault(record.schedule, []).append(_kept(found, record))
@@ -141,14 +146,17 @@ def replace(
     )
     kept = named(connection, name)
     if kept[-1].id != made.recurring_run_id:
-        _delete(connection, made.recurring_run_id)
+        delete(connection, made.recurring_run_id)
         raise Overtaken(f"schedule {name}: somebody else applied it at the same time, and that counts (apply it again)")
-    running = [run for other in kept[:-1] for run in retire(connection, other)]
-    if enabled:
-        try:
+    try:
+        running = [run for other in kept[:-1] for run in retire(connection, other)]
+        if enabled:
             service.recurring_run_service_enable_recurring_run(made.recurring_run_id)
-        except NotFound:
-            raise Overtaken(f"schedule {name}: somebody else replaced it meanwhile (apply it again)") from None
+    except NotFound:
+        raise Overtaken(f"schedule {name}: somebody else replaced it meanwhile (apply it again)") from None
+    except EvalHubError as error:
+        error.args = (f"{error}; schedule {name} may start nothing until this is done again",)
+        raise
     return str(made.recurring_run_id), running
 
 
@@ -175,13 +183,15 @@ def retire(connection: Connection, kept: Kept) -> list[RunState]:
     disable(connection, kept)  # whatever it was a moment ago
     running = active_runs(connection, kept)
     if not running:
-        _delete(connection, kept.id)
+        delete(connection, kept.id)
     return running
 
 
-def remove(connection: Connection, kept: Kept) -> None:
-    """Delete a schedule, whatever it is doing; its runs go on."""
-    _delete(connection, kept.id)
+def delete(connection: Connection, schedule_id: str) -> None:
+    """Delete a schedule, whatever it is doing; one that is gone counts as deleted, and its runs go on."""
+    with suppress(NotFound):
+        # a run that began in this moment goes on
+        connection.recurring_runs.recurring_run_service_delete_recurring_run(schedule_id, propagation_policy="ORPHAN")
 
 
 def runs_of(connection: Connection, kept: Kept, limit: int) -> list[OwnRun]:
@@ -200,12 +210,6 @@ def runs_of(connection: Connection, kept: Kept, limit: int) -> list[OwnRun]:
 def active_runs(connection: Connection, kept: Kept) -> list[RunState]:
     """Return the runs of a schedule that are not over; its concurrency is 1, so that they are among the newest."""
     return [own.run for own in runs_of(connection, kept, limit=20) if not own.run.is_over]
-
-
-def _delete(connection: Connection, schedule_id: str) -> None:
-    with suppress(NotFound):
-        # a run that began in this moment goes on
-        connection.recurring_runs.recurring_run_service_delete_recurring_run(schedule_id, propagation_policy="ORPHAN")
 
 
 def _pages(connection: Connection) -> Iterator[V2beta1RecurringRun]:

@@ -94,7 +94,8 @@ class Schedule(Document):
     @field_validator("end")
     @classmethod
     def _after_the_start(cls, value: datetime.datetime | None, info: ValidationInfo) -> datetime.datetime | None:
-        if value and info.data.get("start") and value <= info.data["start"]:
+        # without a time zone they may not be comparable
+        if value and "time_zone" in info.data and info.data.get("start") and value <= info.data["start"]:
             raise ValueError("must be after start")
         return value
 

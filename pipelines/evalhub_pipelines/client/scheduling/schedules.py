@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import datetime
 import os
-import uuid
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import quote
 
 from evalhub_components.errors import EvalHubError
-from evalhub_pipelines.client import creation
-from evalhub_pipelines.client.failures import Unavailable
 from evalhub_pipelines.client.runs import run_description
 from evalhub_pipelines.client.runs.run_description import RunDescription
 from evalhub_pipelines.client.scheduling import kept_schedules, schedule_times
@@ -20,6 +17,7 @@ from evalhub_pipelines.client.scheduling.applied_schedules import Applied as App
 from evalhub_pipelines.client.scheduling.applied_schedules import apply as apply
 from evalhub_pipelines.client.scheduling.kept_schedules import Kept, OwnRun
 from evalhub_pipelines.client.scheduling.wanted_schedules import SCHEDULED_TIME
+from evalhub_pipelines.client.submitting import new_run
 
 if TYPE_CHECKING:
     from evalhub_pipelines.client.connection import Connection
@@ -140,10 +138,11 @@ def pause(connection: Connection, name: str) -> bool:
         NotFound: there is none of that name.
         EvalHubError: the server cannot be asked, or refuses.
     """
-    enabled = [one for one in kept_schedules.named(connection, name) if one.enabled]
-    for one in enabled:
+    kept = kept_schedules.named(connection, name)
+    for one in kept:
+        # also those that are said to be disabled: the server's record of that lags behind its controller's
         kept_schedules.disable(connection, one)
-    return bool(enabled)
+    return any(one.enabled for one in kept)
 
 
 def resume(connection: Connection, name: str) -> bool:
@@ -184,7 +183,7 @@ def delete(connection: Connection, name: str, *, force: bool = False) -> list[st
         # one may have begun in between
         running = _running(connection, name, kept, force)
     for one in kept:
-        kept_schedules.remove(connection, one)
+        kept_schedules.delete(connection, one.id)
     return running
 
 
@@ -208,10 +207,9 @@ def run_now(connection: Connection, name: str, *, environ: Mapping[str, str] = o
     description = RunDescription(
         collection=record.collection,
         version=record.version,
-        plan=record.plan,
         model=record.model,
         owner=run_description.owner_of(environ),
-        submission=uuid.uuid4().hex,
+        submission=new_run.token(),
         description=f"schedule {name}, started by hand",
     )
     kept = ("pipeline_version_reference", "experiment_id", "service_account")
@@ -221,29 +219,9 @@ def run_now(connection: Connection, name: str, *, environ: Mapping[str, str] = o
         "description": description.text(),
         "runtime_config": {"parameters": _at(newest.parameters, moment)},
     }
-    run_id = _start(connection, body)
+    run_id = new_run.start(connection, body)
     mlflow = _mlflow_page(newest)
     return Started(run_id, body["display_name"], connection.run_page(run_id), mlflow, moment)
-
-
-def _start(connection: Connection, body: Mapping[str, Any]) -> str:
-    """Start a run, once: where the answer is lost the run is looked for."""
-
-    def find() -> str | None:
-        page = connection.runs.run_service_list_runs(
-            experiment_id=body["experiment_id"],
-            filter=creation.equals("display_name", body["display_name"]),
-            page_size=50,
-        )
-        return next((str(run.run_id) for run in page.runs or [] if run.description == body["description"]), None)
-
-    try:
-        return str(connection.runs.run_service_create_run(run=body).run_id)
-    except Unavailable as error:
-        run_id = creation.look(find)
-        if run_id is None:
-            raise Unavailable(f"{error}; whether a run was started is not known (look: evalhub-kfp list)") from None
-        return run_id
 
 
 def _mlflow_page(one: Kept) -> str | None:

@@ -13,7 +13,7 @@ from evalhub_components.errors import InvalidDocument, Problem
 from evalhub_pipelines import evaluation
 from evalhub_pipelines.catalog import Catalog
 from evalhub_pipelines.client.runs import run_description
-from evalhub_pipelines.client.scheduling import schedule_file, schedule_times, time_zones
+from evalhub_pipelines.client.scheduling import kept_schedules, schedule_file, schedule_times, time_zones
 from evalhub_pipelines.client.scheduling.schedule_file import Schedule
 from evalhub_pipelines.client.scheduling.schedule_record import ScheduleRecord
 from evalhub_pipelines.client.submitting import inputs, pipeline_source
@@ -158,5 +158,7 @@ def request_of(one: Wanted, version: Version, experiment_id: str) -> tuple[dict[
     if schedule.start and schedule.start <= datetime.datetime.now(datetime.UTC):
         # it would at once start the run that was due last since then
         del times["start_time"]
+    elif schedule.start:
+        times["start_time"] = schedule.start - kept_schedules.START_LEAD
     trigger = {"cron": schedule.cron, **{name: at for name, at in times.items() if at}}
     return {**body, "trigger": {"cron_schedule": trigger}}, replace(one.record, digest=canonical.digest(decides))
