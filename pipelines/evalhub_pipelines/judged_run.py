@@ -89,19 +89,23 @@ def write(judged: JudgedRun, reports: Sequence[Output], environ: Mapping[str, st
     return Written(done, problems, github.append(judged.run, judged.verdict, judged.publication, environ))
 
 
-def write_error(message: str, reports: Sequence[Output], environ: Mapping[str, str]) -> Written:
-    """Write that there is no verdict, and why, to each report that has a way to say so, and for a CI runner."""
+def write_error(message: str, reports: Sequence[Output], environ: Mapping[str, str], run_id: str = "") -> Written:
+    """Write that there is no verdict, and why, to each report that has a way to say so, and for a CI runner.
+
+    Args:
+        run_id: of the run that has none, where one was started.
+    """
     done, problems, warnings = [], [], []
     for report in reports:
         if report.kind not in outputs.OF_ERRORS:
             warnings.append(f"{report}: not written: without a verdict there is nothing to show")
             continue
         try:
-            outputs.write_error(report, message)
+            outputs.write_error(report, message, run_id)
             done.append(report)
         except EvalHubError as error:
             problems.append(str(error))
-    return Written(done, problems, [*warnings, *github.append_error(message, environ)])
+    return Written(done, problems, [*warnings, *github.append_error(message, environ, run_id)])
 
 
 def _under(run: LoadedRun, plan: EvaluationPlan) -> LoadedRun:

@@ -1,11 +1,12 @@
 """Kubeflow Pipelines from Python: `from evalhub_pipelines import kubeflow`.
 
-`connect` says where; `submit` starts a run, `wait` and `status` return its state, and `verdict` what it recorded. What
-takes a connection takes it first, and `submit` by name.
+`connect` says where; `submit` starts a run, with the images of `read_lock`; `wait` and `status` return its state, and
+`verdict` what it recorded. What takes a connection takes it first, and `submit` by name.
 """
 
 from __future__ import annotations
 
+from evalhub_pipelines.chosen_images import read_lock
 from evalhub_pipelines.client.connection import Connection
 from evalhub_pipelines.client.connection import resolve as connect
 from evalhub_pipelines.client.runs.run_actions import cancel, delete, retry
@@ -32,6 +33,7 @@ __all__ = [
     "delete",
     "list_runs",
     "logs",
+    "read_lock",
     "retry",
     "schedules",
     "status",

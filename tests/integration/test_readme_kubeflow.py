@@ -95,7 +95,11 @@ def reader(tmp_path: Path, plain_registry: RunningRegistry) -> Iterator[Reader]:
     assert runtime.image
     in_image = {"EVALHUB_PROVIDER_DIR": str(ROOT / "providers" / PROVIDER)}
     in_image["PYTHONPATH"] = str(environments.components_path())
-    images = {COMPONENTS_IMAGE: (sys.executable, {}), runtime.image: (python, in_image)}
+    pinned = {name: f"registry.example/evalhub/{name}@sha256:{'c' * 64}" for name in ("components", PROVIDER)}
+    images = dict.fromkeys((COMPONENTS_IMAGE, pinned["components"]), (sys.executable, {}))
+    images |= dict.fromkeys((runtime.image, pinned[PROVIDER]), (python, in_image))
+    lock = {"components": pinned["components"], "providers": {PROVIDER: pinned[PROVIDER]}}
+    (folder / "images.lock.json").write_text(json.dumps(lock))
     kept = ("PATH", "LANG", "LC_ALL", "TMPDIR")
     environ = {name: os.environ[name] for name in kept if name in os.environ}
     environ |= {"PATH": f"{bin_folder}:{environ['PATH']}", "HOME": str(folder)}

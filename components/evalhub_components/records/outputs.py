@@ -142,13 +142,13 @@ def write(kind: str, path: Path, run: LoadedRun, verdict: Verdict, publication: 
         _write(Output(kind, path), FILES[kind](run, verdict, publication))
 
 
-def write_error(output: Output, message: str) -> None:
+def write_error(output: Output, message: str, run_id: str = "") -> None:
     """Write to an output, of a kind in OF_ERRORS, that there is no verdict, and why.
 
     Raises:
         EvalHubError: it cannot be written.
     """
-    _write(output, tekton.render_error(message) if output.kind == FOLDER else junit.render_error(message))
+    _write(output, tekton.render_error(message, run_id) if output.kind == FOLDER else junit.render_error(message))
 
 
 def keep(run: LoadedRun, verdict: Verdict, publication: Publication | None = None) -> None:

@@ -116,8 +116,12 @@ def write_reports(directory: Path, reports: Sequence[Output], form: str, judged:
 
 
 @contextmanager
-def errors_reported(reports: Sequence[Output]) -> Iterator[None]:
-    """Tell CI of an error that leaves no verdict: whoever reads reports would find none, and take that for nothing."""
+def errors_reported(reports: Sequence[Output], run_id: str = "") -> Iterator[None]:
+    """Tell CI of an error that leaves no verdict: whoever reads reports would find none, and take that for nothing.
+
+    Args:
+        run_id: of the run, where one was started: it is all that leads back to it.
+    """
     from evalhub_pipelines import api, judged_run
 
     try:
@@ -128,7 +132,7 @@ def errors_reported(reports: Sequence[Output]) -> Iterator[None]:
         if judged_run.is_wanted(reports, os.environ):
             message = error.format_message() if isinstance(error, click.UsageError) else str(error)
             with suppress(BrokenPipeError):
-                _complain(judged_run.write_error(message, reports, os.environ))
+                _complain(judged_run.write_error(message, reports, os.environ, run_id))
         raise
 
 

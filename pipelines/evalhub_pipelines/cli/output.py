@@ -27,16 +27,19 @@ def emit(value: Any, form: str) -> None:
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    """Print a table to standard output; plain when it is no terminal. A column named `>x` is aligned to the right."""
+    """Print a table to standard output; plain when it is no terminal.
+
+    A column named `>x` is aligned to the right. The first names what a row is about and is never
+    folded: people copy it.
+    """
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     shown = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
-    for column in columns:
-        shown.add_column(
-            column.removeprefix(">"), justify="right" if column.startswith(">") else "left", overflow="fold"
-        )
+    for number, column in enumerate(columns):
+        side: Any = "right" if column.startswith(">") else "left"
+        shown.add_column(column.removeprefix(">"), justify=side, overflow="fold", no_wrap=number == 0)
     for row in rows:
         # Text, because a name from a document may look like rich's markup
         shown.add_row(*[Text(clean(cell), style=_STYLES.get(str(cell), "")) for cell in row])

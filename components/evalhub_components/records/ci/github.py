@@ -32,9 +32,9 @@ def append(run: LoadedRun, verdict: Verdict, publication: Publication | None, en
     return _append(values(run, verdict, publication), report.render(run, verdict, publication), environ)
 
 
-def append_error(message: str, environ: Mapping[str, str]) -> list[str]:
+def append_error(message: str, environ: Mapping[str, str], run_id: str = "") -> list[str]:
     """Append that there is no verdict, and why; return what could not be, in words."""
-    return _append(without_verdict(), f"**No verdict**: {prose(message, _MESSAGE)}\n", environ)
+    return _append(without_verdict(run_id), f"**No verdict**: {prose(message, _MESSAGE)}\n", environ)
 
 
 def outputs(found: Mapping[str, str]) -> str:

@@ -33,9 +33,9 @@ def render(run: LoadedRun, verdict: Verdict, publication: Publication | None = N
     return results
 
 
-def render_error(message: str) -> dict[str, str]:
+def render_error(message: str, run_id: str = "") -> dict[str, str]:
     """Return every result of a run that came to no verdict."""
-    found = {name.upper(): value for name, value in without_verdict().items()}
+    found = {name.upper(): value for name, value in without_verdict(run_id).items()}
     found["TEST_OUTPUT"] = _document(
         {
             "result": "ERROR",

@@ -41,9 +41,9 @@ def values(run: LoadedRun, verdict: Verdict, publication: Publication | None = N
     return {name: found[name] for name in NAMES}
 
 
-def without_verdict() -> dict[str, str]:
+def without_verdict(run_id: str = "") -> dict[str, str]:
     """Return the values where there is no run, or one without a verdict."""
-    return {**dict.fromkeys(NAMES, ""), "verdict": "error"}
+    return {**dict.fromkeys(NAMES, ""), "verdict": "error", "run_id": run_id}
 
 
 def _number(value: float | None) -> str:
