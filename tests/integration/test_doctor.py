@@ -42,6 +42,9 @@ from evalhub_pipelines.doctor import Finding
 
 __all__ = ["engine", "plain_registry", "tls_registry", "token_registry"]  # fixtures
 
+COMPLAINT = "Cannot connect to the Docker daemon"
+NO_DAEMON = f"echo '{COMPLAINT}' >&2; exit 1"
+
 NAMESPACE = "team-a"
 API_KEY = "sk-doctor-of-the-tests-1"
 KFP_TOKEN = "kfp-token-of-the-tests-2"
@@ -725,26 +728,21 @@ class TestLaptop:
         return World(cli, KfpApi(), KubernetesApi(), environ=surroundings(cli), options=["--only", "laptop"])
 
     @pytest.mark.parametrize(
-        ("script", "option", "mark", "words"),
+        ("script", "command", "mark", "words"),
         [
-            pytest.param("echo 27", False, "ok", ["docker answers"], id="answers"),
-            pytest.param(
-                "echo 'Cannot connect to the Docker daemon' >&2; exit 1",
-                False,
-                "failed",
-                ["Cannot connect to the Docker daemon", "start it"],
-                id="no-daemon",
-            ),
-            pytest.param(None, False, "skipped", ["--engine container"], id="none"),
-            pytest.param(None, True, "failed", ["podman: is not there", "install it"], id="named-and-missing"),
+            pytest.param("echo 27", None, "ok", ["docker answers"], id="answers"),
+            pytest.param(NO_DAEMON, None, "skipped", [COMPLAINT, "start it", "--engine container"], id="no-daemon"),
+            pytest.param(NO_DAEMON, "docker", "failed", [COMPLAINT, "start it"], id="no-daemon-and-named"),
+            pytest.param(None, None, "skipped", ["--engine container"], id="none"),
+            pytest.param(None, "podman", "failed", ["podman: is not there", "install it"], id="named-and-missing"),
         ],
     )
     def test_the_container_engine(
-        self, world: World, script: str | None, option: bool, mark: str, words: list[str]
+        self, world: World, script: str | None, command: str | None, mark: str, words: list[str]
     ) -> None:
         if script:
             program(world.folder / "empty" / "docker", script)
-        seen = world(*(["--engine-command", "podman"] if option else []))
+        seen = world(*(["--engine-command", command] if command else []))
         seen.says("engine", mark, *words)
         assert seen.status == (2 if mark == "failed" else 0)
 

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from evalhub_components.errors import EvalHubError
+from evalhub_components.errors import EvalHubError, InvalidDocument
 from evalhub_pipelines.doctor import asked as questions
 from evalhub_pipelines.doctor import checks, wanted_secrets
 from evalhub_pipelines.doctor.asked import SCOPES, Asked, Scope
@@ -72,6 +72,8 @@ def check(
         try:
             found = questions.evaluation_of(source, where)
             findings.append(Finding("evaluation", "ok", f"{found.collection.id}, {len(found.plan.tasks)} benchmarks"))
+        except InvalidDocument as error:
+            findings += [Finding("evaluation", "failed", str(problem)) for problem in error.problems]
         except EvalHubError as error:
             findings.append(Finding("evaluation", "failed", str(error)))
     asked = Asked(
