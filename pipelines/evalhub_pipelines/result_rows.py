@@ -104,6 +104,8 @@ def read(
         MissingExtra: libraries that this needs are not installed.
     """
     name = str(run)
+    if not name.strip():
+        raise EvalHubError("the id of the run is empty (it should be a run directory, evidence, or the id of a run)")
     with ExitStack() as stack:
         if _RUN_ID.fullmatch(name) and not Path(name).exists():
             source = stack.enter_context(_of_kubeflow(connection(), name, evidence, registry_secret, ca))
@@ -145,8 +147,6 @@ def _tracked(publication: Publication, run_id: str, uri: str | None) -> tuple[Pu
     try:
         found = finding.find(asked, run_id)
     except EvalHubError as error:
-        if uri:
-            raise
         return publication, [str(error)]
     keys = ("mlflow_tracking_uri", "mlflow_experiment_id", "mlflow_run_id")
     values = (found.uri, found.experiment_id, found.run_id)

@@ -29,6 +29,9 @@ import yaml
 from kfp_workflow import FINISHED, NEVER, Record, Workflow
 
 ROOT = "/apis/v2beta1"
+COLUMN = 255
+"""Characters of a run's name and description: columns of MySQL (client_manager.go, DefaultStringSize)."""
+
 CODES = {400: 3, 401: 16, 403: 7, 404: 5, 409: 6, 429: 8, 500: 13, 503: 14}
 """The status of gRPC for each of HTTP."""
 
@@ -241,6 +244,8 @@ class KfpApi:
 
     def _start(self, body: Record, namespace: str) -> Record:
         body = self._with_version(body)
+        # the real one has started the workflow by then
+        _check_columns(body, "run")
         now = self.now()
         run = {
             **body,
@@ -274,6 +279,7 @@ class KfpApi:
         return body
 
     def create_recurring_run(self, body: Record, namespace: str) -> Record:
+        _check_columns(body, "job")
         trigger = body.get("trigger", {})
         if len(trigger) != 1:
             raise Refusal(400, "Invalid input error: a recurring run needs one trigger")
@@ -324,6 +330,18 @@ _KINDS: dict[str, tuple[type, ...]] = {
     "LIST": (list,),
     "STRUCT": (dict,),
 }
+
+
+def _check_columns(body: Record, kind: str) -> None:
+    """Refuse what MySQL does, whose connection speaks a UTF-8 of at most three bytes a character."""
+    for key, column in {"display_name": "DisplayName", "description": "Description"}.items():
+        text, why = body.get(key, ""), ""
+        if len(text) > COLUMN:
+            why = f"Error 1406 (22001): Data too long for column '{column}' at row 1"
+        elif any(character > "\uffff" for character in text):
+            why = f"Error 1366 (HY000): Incorrect string value: '...' for column '{column}' at row 1"
+        if why:
+            raise Refusal(500, f"InternalServerError: Failed to store {kind} to table: {why}")
 
 
 def _check_parameters(spec: Record, given: Mapping[str, Any]) -> None:

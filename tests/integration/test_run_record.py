@@ -234,13 +234,19 @@ def test_evidence_of_another_run_is_refused_also_where_mlflow_says_pass(
 
 
 def test_evidence_whose_bytes_were_changed_is_no_verdict(
-    api: KfpApi, tmp_path: Path, plain_registry: RunningRegistry, finished_run: Path
+    api: KfpApi, tmp_path: Path, plain_registry: RunningRegistry, finished_run: Path, mlflow: str
 ) -> None:
-    run = Started(api, start(api, **oci(plain_registry)))
-    record(finished_run, run.run_id, tmp_path / "work", *options_of(oci(plain_registry)))
+    run = Started(api, start(api, **oci(plain_registry), mlflow_uri=mlflow))
+    record(finished_run, run.run_id, tmp_path / "work", *options_of(oci(plain_registry)), "--mlflow-uri", mlflow)
     end(api, run.run_id)
     found = run.find()
-    index = json.loads(plain_registry.blob(str(found.evidence).rpartition("@")[2]).read_bytes())
+    top = plain_registry.blob(str(found.evidence).rpartition("@")[2])
+    whole = top.read_bytes()
+    top.write_bytes(whole.replace(b'"manifests"', b' "manifests"'))
+    assert "cannot be relied on" in run.refused()
+    top.write_bytes(whole)
+    assert run.find().source == "evidence"
+    index = json.loads(whole)
     manifest = json.loads(plain_registry.blob(index["manifests"][0]["digest"]).read_bytes())
     blob = plain_registry.blob(manifest["layers"][0]["digest"])
     blob.write_bytes(blob.read_bytes()[::-1])
@@ -274,6 +280,48 @@ def test_an_mlflow_run_that_does_not_tell_one_verdict_is_no_record(
         "another word": "evalhub.verdict = 'passed'",
     }[fault] in said
     assert "it is completed on the dashboard, which is no verdict" in said
+
+
+@pytest.mark.parametrize("is_gone", [False, True], ids=["", "the pipeline is gone"])
+def test_a_pass_in_mlflow_does_not_stand_for_evidence_that_could_not_be_pushed(
+    api: KfpApi,
+    cli: Any,
+    tmp_path: Path,
+    plain_registry: RunningRegistry,
+    mlflow: str,
+    finished_run: Path,
+    is_gone: bool,
+) -> None:
+    run_id = start(api, **oci(plain_registry), mlflow_uri=mlflow)
+    # the aggregate step logs to MLflow all the same, and fails then
+    record(finished_run, run_id, tmp_path / "work", "--mlflow-uri", mlflow)
+    end(api, run_id, "FAILED", aggregate="FAILED", gate="OMITTED")
+    if is_gone:
+        api.versions.clear()
+    done = cli("status", run_id, "--watch", "--endpoint", api.endpoint)
+    assert done.status == 2
+    assert "PASS" not in done.out
+    assert (
+        f"MLflow: was not asked, because the step failed that records the verdict: evalhub-kfp logs {run_id}"
+        in done.err
+    )
+    assert f"evidence {plain_registry.host}/{REPOSITORY}:run-{run_id}: is not there" in done.err or is_gone
+
+
+@pytest.mark.parametrize("verdict", ["pass", "fail"])
+def test_a_pass_in_mlflow_does_not_stand_for_evidence_that_is_gone(
+    api: KfpApi, tmp_path: Path, plain_registry: RunningRegistry, mlflow: str, finished_run: Path, verdict: str
+) -> None:
+    run = Started(api, start(api, **oci(plain_registry), mlflow_uri=mlflow))
+    judged, mode = run_with(finished_run, tmp_path / "changed", verdict)
+    record(judged, run.run_id, tmp_path / "work", *options_of(oci(plain_registry)), "--mlflow-uri", mlflow, mode=mode)
+    end(api, run.run_id)
+    assert run.find().source == "evidence"
+    shutil.rmtree(plain_registry.repository(REPOSITORY) / "_manifests" / "tags" / f"run-{run.run_id}")
+    if verdict == "fail":
+        assert (run.find().verdict, run.find().source) == ("fail", "mlflow")
+    else:
+        assert "says pass, which does not count without the evidence that was pushed" in run.refused()
 
 
 def test_everything_that_was_looked_at_is_said(api: KfpApi, plain_registry: RunningRegistry, mlflow: str) -> None:

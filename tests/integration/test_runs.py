@@ -83,14 +83,16 @@ def test_runs_are_listed_the_newest_first_with_what_is_known_of_them(api: KfpApi
         [],
         None,
     )
+    assert second["model"] == "granite"  # of its inputs: its description says nothing
 
 
 def test_the_table_shows_the_whole_id_of_a_run(api: KfpApi) -> None:
     run_id = start(api, "nightly", collection="quickstart-v1", owner="ada")
     done = run(api, commands.list_runs)
     header, line = done.out.splitlines()
-    assert header.split() == ["run", "name", "state", "collection", "owner", "created"]
-    assert line.split()[:5] == [run_id, "nightly", "pending", "quickstart-v1", "ada"]
+    assert header.split() == ["run", "name", "state", "created", "collection", "owner"]
+    assert line.split()[:3] == [run_id, "nightly", "pending"]
+    assert line.split()[-2:] == ["quickstart-v1", "ada"]
 
 
 def test_nothing_to_list_is_no_error(api: KfpApi) -> None:
@@ -133,6 +135,7 @@ def test_partially_failed_is_a_word_for_verdicts(api: KfpApi) -> None:
         (["--name", "100%"], ["100% sure"]),
         (["--owner", "corp\\eve_l"], ["of a domain"]),
         (["--tag", "release"], ["nightly"]),
+        (["--tag", "two  words \U0001f680"], ["nightly 2"]),
         (["--tag", "rel"], []),
         (["--owner", "ada"], ["100% sure", "nightly"]),
         (["--owner", "a"], []),
@@ -143,7 +146,7 @@ def test_partially_failed_is_a_word_for_verdicts(api: KfpApi) -> None:
 )
 def test_runs_are_found_by_what_is_known_of_them(api: KfpApi, arguments: list[str], expected: list[str]) -> None:
     start(api, "nightly", owner="ada", tags=("release",))
-    start(api, "nightly 2", owner="bob", tags=("release-candidate",))
+    start(api, "nightly 2", owner="bob", tags=("release-candidate", "two  words \U0001f680"))
     start(api, "100% sure", owner="ada")
     start(api, "of a domain", owner="corp\\eve_l")
     start(api, "other", description="not a tag: release\u2028owner: adam")

@@ -137,6 +137,16 @@ def test_a_schedule_says_on_the_dashboard_what_it_is(api: KfpApi, apply: Callabl
     assert {"schedule: nightly", "time_zone: UTC", "collection: trial", "model: m1"} <= set(lines)
 
 
+def test_the_longest_name_leaves_room_for_what_a_schedule_is_known_by(
+    api: KfpApi, apply: Callable[..., Applied], tmp_path: Path
+) -> None:
+    name = "n" * 63
+    assert apply(name=name).action == "created"
+    assert apply(name=name).action == "unchanged"
+    with pytest.raises(InvalidDocument, match=r"name: .*63"):
+        apply(name=name + "n")
+
+
 def test_a_schedule_never_caches(api: KfpApi, apply: Callable[..., Applied], tmp_path: Path) -> None:
     (tmp_path / "eval.yaml").write_text(yaml.safe_dump({**EVAL, "execution": {"cache": True}}))
     apply()

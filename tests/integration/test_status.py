@@ -14,6 +14,7 @@ from recorded_runs import LARGE, SMALL, benchmarks, end, pipeline, start, start_
 
 from evalhub_components.errors import NotFound
 from evalhub_pipelines.client.connection import Connection
+from evalhub_pipelines.client.failures import NotTheApi
 from evalhub_pipelines.client.runs import run_state
 from evalhub_pipelines.client.runs.run_state import RunState
 
@@ -240,6 +241,22 @@ def test_a_run_without_a_record_is_told_with_the_reason(api: KfpApi, cli: Any) -
     assert done.status == 0, done.err
     assert "verdict   unknown" in done.out
     assert "oci_host and oci_repository are empty" in done.out
+
+
+@pytest.mark.parametrize("arguments", [["status"], ["status", "--watch"], ["logs"], ["cancel"], ["results"]])
+def test_an_empty_id_is_not_the_newest_run(api: KfpApi, cli: Any, arguments: list[str]) -> None:
+    end(api, start(api))
+    command, *options = arguments
+    done = cli(command, "", *options, "--endpoint", api.endpoint)
+    assert (done.status, done.out) == (2, "")
+    assert "the id of the run is empty" in done.err
+
+
+def test_another_run_than_the_one_that_was_asked_for_is_no_answer(api: KfpApi) -> None:
+    run_id, other = start(api), start(api)
+    api.runs[run_id] = api.runs[other]
+    with pytest.raises(NotTheApi, match=f"run {run_id}: .* answers with another run"):
+        read(api, run_id)
 
 
 def test_reports_are_for_those_who_wait(api: KfpApi, cli: Any, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -146,7 +147,8 @@ def test_a_collection_is_uploaded_and_run_with_one_command(command: Callable[...
     said = run_description.parse(run["description"])
     assert (said.collection, said.owner, said.tags) == ("trial", "octocat", ("nightly",))
     assert (said.git_commit, said.model) == ("c0ffee", "granite")
-    assert str(said.plan).removeprefix("sha256:") in version["name"]
+    plan = version["description"].partition(", plan sha256:")[2].rstrip(".")
+    assert version["name"].startswith(f"{plan}-")
     assert {found["display_name"] for found in api.experiments.values()} == {"Default", "trial"}
     assert api.invalid == []
 
@@ -249,7 +251,9 @@ def test_everything_an_eval_yaml_says_reaches_the_run(
     said = run_description.parse(only(api.runs)["description"])
     assert (said.owner, said.tags, said.git_commit) == ("me", ("release", "weekly", "late"), "c0ffee")
     assert said.description == "before the release owner: somebody else"
-    assert done.notes == ("name, description, tags: kept with the run in Kubeflow, and not in its evidence and MLflow",)
+    kept, images = done.notes
+    assert kept == "name, description, tags: kept with the run in Kubeflow, and not in its evidence and MLflow"
+    assert "--image-lock" in images
     assert api.invalid == []
 
 
@@ -259,8 +263,14 @@ def test_what_a_cluster_cannot_do_is_said(
     model = {"url": "http://localhost:8000/v1", "name": "m", "environment": {"gpu": "A100"}}
     config = {"model": model, "judge": MODEL, "benchmarks": [{"id": "a", "provider_id": "obedient"}]}
     notes = submitted(write("eval.yaml", config), model=None).notes
-    assert [note.partition(": ")[0] for note in notes] == ["model.environment", "judge", "model_url"]
-    assert "the pod itself" in notes[2]
+    assert [note.partition(":")[0].partition(" (")[0] for note in notes] == [
+        "model.environment",
+        "judge",
+        "its verdict will be nowhere that it can be read from",
+        "model_url",
+        "images without a digest, which may not be there",
+    ]
+    assert "the pod itself" in notes[3]
     assert "judge_url" not in parameters(api)
 
 
@@ -369,9 +379,11 @@ def test_tenants_have_their_own_pipelines_and_experiments(
         (answers(404, "page not found"), NotTheApi, "is not the API of Kubeflow Pipelines"),
         (refuses(429), Unavailable, "too many requests"),
         (refuses(500, "database is gone"), Unavailable, "database is gone"),
+        (refuses(500, "Data too long for column 'Name'"), Refused, "the database does not take this"),
+        (answers(200, "ok"), NotTheApi, "is not the API of Kubeflow Pipelines"),
         (drops, Unavailable, "broke off"),
     ],
-    ids=["401", "403", "404", "429", "500", "dropped"],
+    ids=["401", "403", "404", "429", "500", "too long", "no JSON", "dropped"],
 )
 def test_a_failure_starts_nothing_and_the_next_submission_works(
     submitted: Callable[..., Submission],
@@ -471,6 +483,9 @@ LONG = {"model": MODEL, "benchmarks": [{"id": "a", "provider_id": "obedient"}]}
         ),
         ({"experiment": "x" * 129}, ["must have 1 to 128 bytes"]),
         ({"name": "two\nlines"}, ["--name: must be one line"]),
+        ({"name": "\U0001f680"}, ["--name: must be one line", "without emoji"]),
+        ({"model": {**MODEL, "name": "\U0001f680"}}, ["model_name: must not contain characters such as emoji"]),
+        ({"tags": ["x" * 250]}, ["tags and owner"]),
         ({"source": "no-such-collection"}, ["there is no such collection"]),
     ],
     ids=[
@@ -486,6 +501,9 @@ LONG = {"model": MODEL, "benchmarks": [{"id": "a", "provider_id": "obedient"}]}
         "reserved annotation",
         "experiment",
         "name",
+        "emoji in the name",
+        "emoji in a parameter",
+        "tags",
         "collection",
     ],
 )
@@ -546,14 +564,16 @@ def test_a_token_is_sent_as_a_header_and_nowhere_else(command: Callable[..., Don
     assert command("--detach", environ=environ).json["run_id"] in api.runs
 
 
+@pytest.mark.parametrize("lost", [False, True], ids=["before the answer", "while a lost one is looked for"])
 def test_an_interrupted_submission_says_what_is_not_known(
-    cli: Cli, api: KfpApi, trial: Path, catalog: Path, eventually: Callable[[Callable[[], Any]], Any]
+    cli: Cli, api: KfpApi, trial: Path, catalog: Path, eventually: Callable[[Callable[[], Any]], Any], lost: bool
 ) -> None:
-    api.fail("POST", "runs", hangs)
+    api.fail("POST", "runs", drops if lost else hangs)
+    api.fail("GET", "runs", hangs)
     process = cli.start(
         "submit", trial, "--catalog", catalog, IMAGE, *MODEL_OPTIONS, "--endpoint", api.endpoint, "--detach"
     )
-    eventually(lambda: api.asked("POST", "runs"))
+    eventually(lambda: api.asked("GET" if lost else "POST", "runs"))
     process.send_signal(signal.SIGINT)
     done = cli.ended(process)
     assert done.status == 130
@@ -566,7 +586,7 @@ def test_waiting_shows_the_run_at_once_and_ends_with_it(
 ) -> None:
     process = cli.start(
         *("submit", trial, "--catalog", catalog, IMAGE, *MODEL_OPTIONS, "--endpoint", api.endpoint),
-        *("--wait", "--format", "json"),
+        *("--wait", "--format", "json", "--push-to", "registry.example/evals"),
     )
     run_id = eventually(lambda: next(iter(api.runs), None))
     api.advance(run_id, "CANCELED")
@@ -578,11 +598,29 @@ def test_waiting_shows_the_run_at_once_and_ends_with_it(
     assert api.invalid == []
 
 
-def test_waiting_too_long_leaves_the_run_alone(command: Callable[..., Done], api: KfpApi) -> None:
-    done = command("--wait", "--timeout", "1s")
+def test_a_run_whose_verdict_nobody_could_read_is_not_waited_for(command: Callable[..., Done], api: KfpApi) -> None:
+    done = command("--wait")
+    assert done.status == 2
+    assert "without a verdict that can be read (give --push-to or --mlflow-uri" in done.err
+    assert api.seen == []
+
+
+def test_waiting_too_long_leaves_the_run_alone_and_says_which_it_is(
+    command: Callable[..., Done], api: KfpApi, tmp_path: Path
+) -> None:
+    reports = ("--report", f"tekton={tmp_path / 'results'}")
+    done = command("--wait", "--timeout", "1s", "--push-to", "registry.example/evals", *reports)
     assert done.status == 124
+    assert (tmp_path / "results" / "RUN_ID").read_text() == only(api.runs)["run_id"]
     assert f"run         {only(api.runs)['run_id']}\n" in done.out
     assert only(api.runs)["state"] == "PENDING"
+
+
+def test_an_answer_without_an_id_is_no_started_run(submitted: Callable[..., Submission], api: KfpApi) -> None:
+    api.fail("POST", "runs", answers(200, '{"status": "ok"}', Content_Type="application/json"))
+    with pytest.raises(EvalHubError, match="whether run 'mine' was started is not known"):
+        submitted(name="mine")
+    assert api.runs == {}
 
 
 def test_a_server_that_is_away_is_an_error(cli: Cli, trial: Path, catalog: Path) -> None:
@@ -609,7 +647,7 @@ def test_pipelines_have_names_that_kubernetes_takes_and_collections_share_none()
         (None, RunDescription()),
         ("made by hand\nowner:nobody", RunDescription()),
         ("tag: a\ntag: b\ntag: a\nowner: me\nowner: you", RunDescription(owner="me", tags=("a", "b"))),
-        ("  plan: sha256:1\r\nfuture_key: x", RunDescription(plan="sha256:1")),
+        ("  model: m\r\nfuture_key: x", RunDescription(model="m")),
     ],
     ids=["none", "by hand", "twice", "other keys"],
 )
@@ -618,9 +656,30 @@ def test_a_description_of_anybody_is_read_for_what_it_says(text: str | None, exp
 
 
 def test_a_description_is_read_as_it_was_written() -> None:
-    said = RunDescription("c", "1.0", "sha256:1", "m", "me", ("a, b", "x=y: z"), "c0ffee", "1", "text")
+    said = RunDescription("me", ("a, b", "x=y: z"), "1", "c", "1.0", "c0ffee", "m", "text")
     assert run_description.parse(said.text()) == said
-    assert run_description.parse(RunDescription(owner="me\nplan: other").text()).plan is None
+    assert run_description.parse(RunDescription(owner="me\nmodel: other").text()).model is None
+
+
+def test_a_description_is_as_long_as_the_server_keeps_and_leaves_out_what_matters_least() -> None:
+    said = RunDescription("me", ("a", "b"), "1", "c" * 60, "1.0", "c" * 40, "m" * 40, "long " * 99)
+    text = said.text()
+    assert len(text) == run_description.LIMIT
+    assert text.endswith("...")
+    assert run_description.parse(text) == replace(said, description=run_description.parse(text).description)
+    assert run_description.parse(replace(said, model="m" * 200).text()).model is None
+    with pytest.raises(EvalHubError, match="tags and owner of a run: have more than 255 characters"):
+        replace(said, tags=("a" * 150, "b" * 150)).text()
+
+
+@pytest.mark.parametrize("name", ["release \U0001f680", "b\u00e9ta"], ids=["emoji", "accent"])
+def test_a_run_is_kept_by_a_database_that_does_not_take_emoji(
+    submitted: Callable[..., Submission], api: KfpApi, write: Callable[..., Path], name: str
+) -> None:
+    submitted(write("eval.yaml", {**EVERYTHING, "name": name, "tags": [name], "description": name * 99}), model=None)
+    kept = name.replace("\U0001f680", "\ufffd")
+    assert only(api.runs)["display_name"].startswith(kept)
+    assert run_description.parse(only(api.runs)["description"]).tags == (kept,)
 
 
 def test_without_a_connection_the_environment_says_where_to(

@@ -13,7 +13,7 @@ from evalhub_pipelines.cli import judging, output
 from evalhub_pipelines.cli.output import clean
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from rich.console import Group
 
     from evalhub_components.schema.verdict import JobState
     from evalhub_pipelines.client.connection import Connection
@@ -85,7 +85,8 @@ class _Lines:
             self._write(clean(line))
 
 
-def _table(state: RunState, height: int) -> Table:
+def _table(state: RunState, height: int) -> Group:
+    from rich.console import Group
     from rich.table import Table
     from rich.text import Text
 
@@ -100,8 +101,8 @@ def _table(state: RunState, height: int) -> Table:
     if len(shown_steps) < len(steps):
         shown.add_row(Text(f"and {_counts(steps[len(shown_steps) :])}"), "")
     word = "being cancelled" if state.is_cancelling else state.state
-    shown.add_row(Text(clean(f"run {state.run_id} {word}: {_counts(state.benchmarks)}"), style="bold"), "")
-    return shown
+    # a line of its own: as a row it would make the first column as wide as itself
+    return Group(shown, Text(clean(f"run {state.run_id} {word}: {_counts(state.benchmarks)}"), style="bold"))
 
 
 def _counts(steps: Sequence[Step]) -> str:
@@ -167,7 +168,8 @@ def show_notes(state: RunState, record: RunRecord) -> None:
         click.echo(f"warning: {clean(note)}", err=True)
     if record.verdict == "pass" and state.state == "failed":
         failed = next((step for step in state.steps if step.state == "failed" and step.kind != "group"), None)
-        why = f" ({failed.title} failed; evalhub-kfp logs {state.run_id} {failed.name})" if failed else ""
+        logs = output.command("evalhub-kfp", "logs", state.run_id, failed.name) if failed else ""
+        why = f" ({failed.title} failed; {logs})" if failed else ""
         click.echo(f"warning: the run is red although the verdict it recorded is pass{clean(why)}", err=True)
     elif record.verdict != "pass" and state.state == "completed":
         click.echo(f"warning: the run is green although the verdict it recorded is {record.verdict}", err=True)

@@ -71,18 +71,19 @@ def list_runs(connection: Connection, form: str, **wanted: Any) -> None:
 
 
 def _show(found: RunPage) -> None:
+    few = output.is_narrow(110)
+    columns = ["run", "name", "state", "created", *([] if few else ["collection", "owner"])]
     rows = [
         [
             run.state.run_id,
             run.state.name,
             "cancelling" if run.state.is_cancelling else run.state.state,
-            run.said.collection or "-",
-            run.said.owner or "-",
             run.state.created_at.astimezone().strftime("%Y-%m-%d %H:%M") if run.state.created_at else "-",
+            *([] if few else [run.said.collection or "-", run.said.owner or "-"]),
         ]
         for run in found.runs
     ]
-    output.table(["run", "name", "state", "collection", "owner", "created"], rows)
+    output.table(columns, rows)
 
 
 @click.command(short_help="cancel a run on Kubeflow Pipelines")

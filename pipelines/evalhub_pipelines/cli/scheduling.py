@@ -140,7 +140,6 @@ def describe(connection: Connection, name: str, form: str) -> None:
         "start": one.start and _shown(one.start),
         "end": one.end and _shown(one.end),
         "collection": f"{one.collection} version {one.version}",
-        "plan": one.plan,
         "version": one.pipeline_version_id,
         "service account": one.service_account,
         "applied by": one.owner,

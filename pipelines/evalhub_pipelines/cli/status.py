@@ -34,7 +34,8 @@ def status(run_id: str | None, watch: bool, connection: Connection, wanted: wait
 
     if not watch and (wanted.reports or wanted.timeout is not None):
         raise click.UsageError("--report and --timeout are for --watch")
-    run_id = run_id or run_state.newest(connection)
+    if run_id is None:  # an empty one is a mistake in a script
+        run_id = run_state.newest(connection)
     if watch:
         click.get_current_context().exit(int(waiting.follow(connection, run_id, wanted, form)))
     state = run_state.read(connection, run_id)

@@ -121,11 +121,14 @@ def submit(
         annotations=_annotations(annotation),
         tags=tags,
         owner=owner,
+        is_awaited=wait,
     )
     if detach:
         click.echo(json.dumps(started.as_json(), ensure_ascii=False))
     elif form == "table":
         _show(started)
+        if not wait:
+            click.echo(f"{'watch it':<11} {output.command('evalhub-kfp', 'status', started.run_id, '--watch')}")
     elif not wait:
         output.emit(started.as_json(), form)
     else:

@@ -108,12 +108,13 @@ def follow(connection: Connection, run_id: str, wanted: Wanted, form: str = "tab
     from evalhub_pipelines.client.runs import waiting
 
     outputs.prepare(wanted.reports)
-    with judging.errors_reported(wanted.reports):
+    with judging.errors_reported(wanted.reports, run_id):
         try:
             with run_display.progress() as listener:
                 state = waiting.wait(connection, run_id, timeout=wanted.timeout, listener=listener)
         except KeyboardInterrupt:
-            cures = f"cancel it: evalhub-kfp cancel {run_id}; wait again: evalhub-kfp status {run_id} --watch"
+            cancel = output.command("evalhub-kfp", "cancel", run_id)
+            cures = f"cancel it: {cancel}; wait again: {output.command('evalhub-kfp', 'status', run_id, '--watch')}"
             raise Cancelled(f"interrupted; run {run_id} goes on ({cures})") from None
         return _told(connection, state, wanted, form)
 
@@ -154,7 +155,7 @@ def _reported(record: RunRecord, source: RunSource | None, reports: Sequence[Out
     if not reports:
         return True
     what = f"the verdict is {record.verdict}, but reports are made of the evidence, which was not read"
-    judged_run.write_error(f"{what}: {'; '.join(record.notes)}", reports, {})
+    judged_run.write_error(f"{what}: {'; '.join(record.notes)}", reports, {}, record.run_id)
     click.echo(f"error: {what}", err=True)
     return False
 

@@ -157,8 +157,6 @@ class Connection:
     def _version(self) -> Server:
         path = "/apis/v2beta1/healthz"
         found = self.api.call_api(path, "GET", response_type="object", _return_http_data_only=True)
-        if not isinstance(found, dict):
-            raise failures.NotTheApi(f"{self.endpoint}: is not the API of Kubeflow Pipelines")
         if found.get("apiServerReady") is False:
             raise failures.Unavailable(f"{self.endpoint}: the dashboard answers, but the API behind it does not")
         return Server(bool(found.get("multi_user")), found.get("apiServerTagName") or found.get("tag_name") or None)

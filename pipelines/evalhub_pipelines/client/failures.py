@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from evalhub_pipelines.client.connection import Connection
 
 
+_NOT_KEPT = (b"Data too long for column", b"Incorrect string value")
+"""What MySQL says of a text that it will never take."""
+
+
 class Unavailable(EvalHubError):
     """The server is away, silent or overloaded: the same request may succeed later."""
 
@@ -48,8 +52,10 @@ def of_answer(connection: Connection, status: int, headers: Mapping[str, str], c
         goal = urlsplit(headers.get("location", ""))
         place = f"{goal.scheme}://{goal.netloc}{goal.path}" if goal.netloc else goal.path or "nowhere"
         return NotTheApi(f"{at}: sends to {place}, a login page perhaps ({_way_in(connection)})")
-    if status < 300:
+    if status < 300 and is_page(headers, content):
         return NotTheApi(f"{at}: answers with a web page, a login page perhaps ({_way_in(connection)})")
+    if status < 300:
+        return NotTheApi(f"{at}: is not the API of Kubeflow Pipelines (whose answers are JSON objects)")
     if status == 401:
         return Refused(status, f"{at}: {_unknown(connection)}{said}")
     if status == 403:
@@ -65,6 +71,8 @@ def of_answer(connection: Connection, status: int, headers: Mapping[str, str], c
     if status == 429:
         wait = f"; it asks to wait {headers['retry-after']} s" if headers.get("retry-after", "").isdigit() else ""
         return Unavailable(f"{at}: too many requests (try again later{wait}){said}")
+    if status >= 500 and any(words in content for words in _NOT_KEPT):
+        return Refused(status, f"{at}: the database does not take this (shorter, or in plain ASCII){said}")
     if status >= 500:
         return Unavailable(f"{at}: has a failure of its own, status {status} (try again later){said}")
     if status == 400 and b"HTTPS server" in content:

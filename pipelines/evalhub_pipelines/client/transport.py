@@ -83,7 +83,8 @@ class Transport(rest.RESTClientObject):  # type: ignore[misc]
             raise failures.of_exception(connection, error) from None
         if _preload_content:
             known = {name.lower(): value for name, value in answer.urllib3_response.headers.items()}
-            if failures.is_page(known, answer.data):
+            # all answers are objects; of anything else the client would make one without values
+            if failures.is_page(known, answer.data) or answer.data.lstrip()[:1] != b"{":
                 raise failures.of_answer(connection, answer.status, known, answer.data)
         return answer
 

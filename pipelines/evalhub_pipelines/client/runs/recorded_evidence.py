@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from evalhub_components.errors import EvalHubError, MissingExtra, NotFound
+from evalhub_components.errors import EvalHubError, MissingExtra, NotFound, Tampered
 from evalhub_pipelines.client.runs.run_state import RunState
 
 if TYPE_CHECKING:
@@ -61,6 +61,7 @@ def resolved(tagged: Reference, access: Access) -> str:
 
     Raises:
         EvalHubError: there is none, or the registry does not tell.
+        Tampered: what it names is not what the registry calls it.
         MissingExtra: the libraries are not installed.
     """
     from evalhub_components.evidence.reading import tree
@@ -69,7 +70,7 @@ def resolved(tagged: Reference, access: Access) -> str:
     try:
         found = evidence_store.opened(tagged.address, **access.registry())
         return tree.resolved(found.store, found.named)
-    except MissingExtra:
+    except (MissingExtra, Tampered):
         raise
     except NotFound as error:
         raise NotFound(f"evidence {tagged}: is not there ({error})") from None

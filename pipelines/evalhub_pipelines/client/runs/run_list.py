@@ -60,7 +60,7 @@ class ListedRun:
             "kfp_state": state.kfp_state,
             "collection": said.collection,
             "collection_version": said.version,
-            "model": said.model,
+            "model": said.model or state.parameters.get("model_name"),
             "owner": said.owner,
             "tags": list(said.tags),
             "git_commit": said.git_commit,
@@ -110,6 +110,8 @@ def list_runs(
     Raises:
         EvalHubError: there is no such state or experiment, or the server cannot be asked, or refuses.
     """
+    # as descriptions have them
+    tag, owner = (run_description.one_line(text) if text else None for text in (tag, owner))
     wanted = _Wanted(_known(state), name, tag, owner, since)
     place = {"namespace": connection.namespace} if connection.namespace else {}
     if experiment:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast
 
-from evalhub_components.errors import EvalHubError
+from evalhub_components.errors import EvalHubError, NotFound, Tampered
 from evalhub_components.schema.verdict import Decision, Verdict
 from evalhub_pipelines.client.runs import recorded_evidence, recorded_tracking
 from evalhub_pipelines.client.runs.recorded_evidence import Access
@@ -36,7 +36,7 @@ class RunRecord:
         where: that for people: the evidence by tag and digest, or the MLflow run.
         reason: the deciding one.
         evidence: reference as commands take it, pinned by digest; None when the evidence was not read.
-        is_signed: whether the key that was asked for signed the evidence.
+        is_signed: True when the key that was asked for signed the evidence; None when nobody asked for one.
         full: the verdict with its benchmarks, from evidence only.
         notes: what was looked at in vain before.
     """
@@ -47,7 +47,7 @@ class RunRecord:
     where: str
     reason: str = ""
     evidence: str | None = None
-    is_signed: bool = False
+    is_signed: bool | None = None
     mlflow_uri: str | None = None
     mlflow_experiment_id: str | None = None
     mlflow_run_id: str | None = None
@@ -68,7 +68,8 @@ def find(
     """Return the verdict that a run recorded.
 
     Its evidence has the tag `run-RUN_ID` in the run's repository, and counts when it is whole, is this run's, and its
-    results come to its verdict. Where it cannot be read the MLflow run with the tag `evalhub.run_id` counts.
+    results come to its verdict. Where it cannot be read the MLflow run with the tag `evalhub.run_id` counts, if the
+    step that recorded both did not fail; a pass does not, when the evidence should be there and is not.
 
     Args:
         connection: to the installation, for messages.
@@ -118,25 +119,40 @@ def opened(
         raise EvalHubError(reason)
     access = Access(registry_secret, ca, _public_key(Path(key)) if key is not None else None)
     notes: list[str] = []
-    pinned = _evidence(state, repository, access, notes)
+    pinned, is_missing = None, False
+    try:
+        pinned = _evidence(state, repository, access, notes)
+    except NotFound as error:
+        notes.append(str(error))
+        is_missing = True
     if pinned is not None:
         # what is there counts, and only that: a record that was tampered with must not lead to a weaker one
         with recorded_evidence.opened(state, pinned, access) as source:
             yield _of_evidence(source, pinned, access), source
         return
-    found = _tracked(state, mlflow_uri, environ, sleep, notes) if key is None else None
+    found = None
     if key is not None:
         notes.append("MLflow: was not asked, because what it holds is not signed")
+    elif not _is_recorded(state):
+        why = f"the step failed that records the verdict: evalhub-kfp logs {state.run_id} aggregate"
+        notes.append(f"MLflow: was not asked, because {why}")
+    else:
+        found = _tracked(state, mlflow_uri, environ, sleep, notes)
+    if found is not None and is_missing and found.tags[recorded_tracking.VERDICT] == "pass":
+        # it was pushed, or that step had failed: whoever deletes evidence must not get more than it said
+        notes.append(f"MLflow at {found.uri}: says pass, which does not count without the evidence that was pushed")
+        found = None
     if found is None:
         raise EvalHubError(_unread(connection, state, notes))
     yield _of_tracking(state, found, notes), None
 
 
 def _evidence(state: RunState, repository: str | None, access: Access, notes: list[str]) -> Reference | None:
-    """Return the evidence by its digest; None, with a note, where it cannot be found.
+    """Return the evidence by its digest; None, with a note, where it cannot be looked for.
 
     Raises:
-        EvalHubError: `repository` is none.
+        NotFound: it should be there, and is not.
+        EvalHubError: `repository` is none, or what is there was changed.
     """
     try:
         tagged = recorded_evidence.reference(state, repository)
@@ -150,6 +166,11 @@ def _evidence(state: RunState, repository: str | None, access: Access, notes: li
         return None
     try:
         return replace(tagged, digest=recorded_evidence.resolved(tagged, access))
+    except Tampered as error:
+        # with the status of an error: nothing is known of the verdict
+        raise EvalHubError(f"run {state.run_id}: its evidence {tagged} cannot be relied on: {error}") from None
+    except NotFound:
+        raise
     except EvalHubError as error:
         notes.append(str(error))
         return None
@@ -185,7 +206,7 @@ def _of_evidence(source: RunSource, pinned: Reference, access: Access) -> RunRec
         where=str(pinned),
         reason=verdict.reasons[0] if verdict.reasons else "",
         evidence=replace(pinned, tag=None).address,
-        is_signed=access.signer is not None,
+        is_signed=True if access.signer else None,
         full=verdict,
     )
 
@@ -222,6 +243,13 @@ def _unjudged(state: RunState) -> str | None:
     if state.benchmarks and (aggregate is None or aggregate.state not in ("completed", "failed")):
         return f"{at}: ended before its verdict ({_failed(state)})"
     return None
+
+
+def _is_recorded(state: RunState) -> bool:
+    """Return whether the step that records the verdict did all of it: it logs to MLflow also what it cannot push."""
+    # its name tells where the pipeline is gone
+    step = next((step for step in state.steps if "aggregate" in (step.kind, step.path)), None)
+    return (step.state if step else state.state) == "completed"
 
 
 def _failed(state: RunState) -> str:

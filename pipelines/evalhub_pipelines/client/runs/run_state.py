@@ -7,8 +7,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from evalhub_components.errors import NotFound
+from evalhub_components.errors import EvalHubError, NotFound
 from evalhub_components.schema.verdict import JobState
+from evalhub_pipelines.client.failures import NotTheApi
 from evalhub_pipelines.client.runs import pipeline_shape
 from evalhub_pipelines.client.runs.pipeline_shape import Kind, Shape, Task
 from evalhub_pipelines.client.runs.workflow_nodes import Nodes
@@ -132,13 +133,18 @@ def get(connection: Connection, run_id: str, timeout: float | None = None) -> V2
         NotFound: there is no such run.
         EvalHubError: the server cannot be reached, or refuses.
     """
+    if not run_id.strip():
+        raise EvalHubError("the id of the run is empty (evalhub-kfp list shows ids)")
     limits = None
     if timeout is not None and timeout < connection.timeout:
         limits = (min(timeout, connection.connect_timeout), timeout)
     try:
-        return connection.runs.run_service_get_run(run_id, _request_timeout=limits)
+        found = connection.runs.run_service_get_run(run_id, _request_timeout=limits)
     except NotFound as error:
         raise NotFound(f"run {run_id}: does not exist, or no more ({error})") from None
+    if (found.run_id or "").casefold() != run_id.casefold():
+        raise NotTheApi(f"run {run_id}: {connection.endpoint} answers with another run (is it Kubeflow Pipelines?)")
+    return found
 
 
 def newest(connection: Connection) -> str:

@@ -53,7 +53,7 @@ class Schedule(Document):
 
     name: Annotated[
         str,
-        Field(max_length=100),
+        Field(max_length=63),
         matching(r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?\Z", "a name of lower-case letters, digits, '-' and '.'"),
     ]
     cron: Annotated[str, AfterValidator(lambda text: cron.parse(text).text)]

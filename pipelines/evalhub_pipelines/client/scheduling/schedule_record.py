@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
-_HEAD = "Kept by `evalhub-kfp schedule apply`: change its file, and apply that."
+from evalhub_components.errors import EvalHubError
+from evalhub_pipelines.client.runs.run_description import LIMIT, one_line
+
+_HEAD = "Kept by `evalhub-kfp schedule apply`"
+_NEEDED = ("schedule", "digest", "generation", "time_zone")
+_OTHERS = ("collection", "version", "owner", "model")
+"""Said where there is room: what they say is also in the parameters and the version of the pipeline."""
 _LINE = re.compile(r"([a-z_]+): (.*)")
 
 
@@ -17,7 +23,6 @@ class ScheduleRecord:
         schedule: its name.
         digest: of everything that it was made of; equal for equal files.
         time_zone: that its cron is read in.
-        plan: digest of the plan that its runs evaluate.
         model: its name.
         owner: who applied it.
         generation: one more than that of any other of its name that whoever made it knew of: times of the server are
@@ -29,15 +34,25 @@ class ScheduleRecord:
     time_zone: str
     collection: str
     version: str
-    plan: str
     model: str
     owner: str = ""
     generation: int = 1
 
     def text(self) -> str:
-        """Return the description, a line `key: value` for everything that is known."""
-        known = [(field.name, _one_line(str(getattr(self, field.name)))) for field in fields(self)]
-        return "\n".join([_HEAD, *(f"{name}: {value}" for name, value in known if value)])
+        """Return the description, a line `key: value` for everything that is known and that there is room for.
+
+        Raises:
+            EvalHubError: the name of the schedule leaves none.
+        """
+        known = {name: one_line(str(getattr(self, name))) for name in (*_NEEDED, *_OTHERS)}
+        text = "\n".join([_HEAD, *(f"{name}: {known[name]}" for name in _NEEDED)])
+        if len(text) > LIMIT:
+            raise EvalHubError(f"schedule {self.schedule[:40]!r}: its name or time zone is too long")
+        for name in _OTHERS:
+            line = f"\n{name}: {known[name]}"
+            if known[name] and len(text) + len(line) <= LIMIT:
+                text += line
+        return text
 
 
 def parse(text: str | None) -> ScheduleRecord | None:
@@ -47,11 +62,7 @@ def parse(text: str | None) -> ScheduleRecord | None:
         return None
     found = {match[1]: match[2] for line in lines if (match := _LINE.fullmatch(line))}
     number = found.pop("generation", "")
-    known = {field.name: found.get(field.name, "") for field in fields(ScheduleRecord) if field.name != "generation"}
+    known = {name: found.get(name, "") for name in (*_NEEDED, *_OTHERS) if name != "generation"}
     if not (known["schedule"] and known["digest"] and number.isascii() and number.isdigit()):
         return None
     return ScheduleRecord(**known, generation=int(number))
-
-
-def _one_line(value: str) -> str:
-    return " ".join("".join(character if character.isprintable() else " " for character in value).split())

@@ -7,7 +7,6 @@ import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal
-from urllib.parse import quote
 
 from evalhub_components.errors import EvalHubError
 from evalhub_pipelines.client.runs import run_description
@@ -17,7 +16,7 @@ from evalhub_pipelines.client.scheduling.applied_schedules import Applied as App
 from evalhub_pipelines.client.scheduling.applied_schedules import apply as apply
 from evalhub_pipelines.client.scheduling.kept_schedules import Kept, OwnRun
 from evalhub_pipelines.client.scheduling.wanted_schedules import SCHEDULED_TIME
-from evalhub_pipelines.client.submitting import new_run
+from evalhub_pipelines.client.submitting import inputs, new_run
 
 if TYPE_CHECKING:
     from evalhub_pipelines.client.connection import Connection
@@ -36,7 +35,7 @@ class ScheduleState:
         state: `replaced` is an older one of its name, deleted by the next `apply` when its last run is over.
         cron: six fields, the second first.
         next_times: at which its next runs start, in its time zone; empty unless it is enabled.
-        collection, version, plan, model: what its runs evaluate.
+        collection, version, model: what its runs evaluate; the plan is in the name of the version.
         parameters: of its runs.
         runs: its newest runs, the newest first.
         warnings: what is not as it should be.
@@ -52,7 +51,6 @@ class ScheduleState:
     next_times: tuple[datetime.datetime, ...]
     collection: str
     version: str
-    plan: str
     model: str
     owner: str
     created_at: datetime.datetime
@@ -207,7 +205,7 @@ def run_now(connection: Connection, name: str, *, environ: Mapping[str, str] = o
     description = RunDescription(
         collection=record.collection,
         version=record.version,
-        model=record.model,
+        model=_model(newest),
         owner=run_description.owner_of(environ),
         submission=new_run.token(),
         description=f"schedule {name}, started by hand",
@@ -220,14 +218,13 @@ def run_now(connection: Connection, name: str, *, environ: Mapping[str, str] = o
         "runtime_config": {"parameters": _at(newest.parameters, moment)},
     }
     run_id = new_run.start(connection, body)
-    mlflow = _mlflow_page(newest)
+    uri, experiment = (newest.parameters.get(key) for key in ("mlflow_uri", "experiment_name"))
+    mlflow = inputs.mlflow_page(uri, experiment or record.collection) if uri else None
     return Started(run_id, body["display_name"], connection.run_page(run_id), mlflow, moment)
 
 
-def _mlflow_page(one: Kept) -> str | None:
-    uri = one.parameters.get("mlflow_uri")
-    experiment = one.parameters.get("experiment_name") or one.record.collection
-    return f"{uri.rstrip('/')}/#/experiments?experimentSearchFilter={quote(experiment, safe='')}" if uri else None
+def _model(one: Kept) -> str:
+    return one.record.model or str(one.parameters.get("model_name", ""))
 
 
 def _at(parameters: Mapping[str, Any], moment: str) -> dict[str, Any]:
@@ -278,8 +275,7 @@ def _state(one: Kept, kept: list[Kept], runs: list[OwnRun]) -> ScheduleState:
         next_times=times,
         collection=record.collection,
         version=record.version,
-        plan=record.plan,
-        model=record.model,
+        model=_model(one),
         owner=record.owner,
         created_at=one.created_at,
         experiment_id=one.body["experiment_id"],

@@ -99,11 +99,11 @@ def read(
             time_zone=schedule.time_zone,
             collection=pipeline.collection_id,
             version=pipeline.collection_version,
-            plan=pipeline.plan_digest,
             model=str(parameters["model_name"]),
             owner=run_description.owner_of(environ) or "",
         )
-        notes = [*([f"ended at {schedule.end}: it starts nothing"] if ended else []), *_notes(found, parameters)]
+        notes = [f"ended at {schedule.end}: it starts nothing"] if ended else []
+        notes += [*_notes(found, parameters), *pipeline.notes]
         parameters["scheduled_time"] = SCHEDULED_TIME
         wanted.append(Wanted(schedule, pipeline, parameters, record, tuple(notes)))
     if problems:

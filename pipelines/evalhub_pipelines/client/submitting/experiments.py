@@ -12,19 +12,6 @@ NAME_LIMIT = 128
 """Bytes of a name (backend/src/apiserver/validation/length.go of kubeflow/pipelines)."""
 
 
-def ensure(connection: Connection, name: str, namespace: str | None) -> str:
-    """Return the id of the experiment `name`, which is made when it is not there.
-
-    Args:
-        namespace: whose it is, where an installation has several users.
-
-    Raises:
-        EvalHubError: the server cannot be asked, or refuses.
-    """
-    check_name(name)
-    return find(connection, name, namespace) or make(connection, name, namespace)
-
-
 def check_name(name: str) -> None:
     """Refuse what the server would.
 

@@ -5,16 +5,20 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Mapping
 from typing import Annotated, Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from evalhub_components.errors import InvalidDocument, Problem
 from evalhub_components.schema.document import Document, Positive, SecretName, matching
 from evalhub_components.schema.evaluation import EvaluationConfig
 from evalhub_pipelines import documents, evaluation
+from evalhub_pipelines.client.runs import run_description
 from evalhub_pipelines.evaluation import Evaluation
 
 LIMIT = 10_000
 """Bytes of all parameters of a run together (MaxParameterBytes of kubeflow/pipelines)."""
+
+RECORD = "give --push-to or --mlflow-uri, or exports.oci in an eval.yaml"
+"""How a run is made to record its verdict where it can be read."""
 
 _MODEL = ("model_url", "model_name")
 _JUDGE = ("judge_url", "judge_name")
@@ -99,8 +103,12 @@ def checked(
         what = "is not supported on a cluster: there MLflow is no condition of a run (leave it out)"
         problems.append(Problem("experiment.required", what))
     for name, value in found.items():
-        if isinstance(value, str) and "{{" in value:
+        text = str(value)
+        if "{{" in text:
             problems.append(Problem(name, "must not contain {{: Kubeflow Pipelines takes it for a placeholder"))
+        if text and max(text) > run_description.WIDEST:
+            what = "must not contain characters such as emoji: Kubeflow Pipelines starts the run, and cannot keep it"
+            problems.append(Problem(name, what))
     sizes = {name: len(json.dumps({name: value})) for name, value in found.items()}
     if sum(sizes.values()) > LIMIT:
         largest = sorted(sizes, key=lambda name: -sizes[name])[:3]
@@ -127,9 +135,16 @@ def notes(found: Evaluation, parameters: Mapping[str, Any]) -> list[str]:
     return said + unreachable(parameters)
 
 
+def mlflow_page(uri: str, experiment: str) -> str:
+    """Return the page of MLflow that finds an experiment by its name."""
+    return f"{uri.rstrip('/')}/#/experiments?experimentSearchFilter={quote(experiment, safe='')}"
+
+
 def unreachable(parameters: Mapping[str, Any]) -> list[str]:
-    """Return what is wrong with addresses that mean something else in a pod than here."""
+    """Return what is wrong with addresses: none that keeps the verdict, or one that means something else in a pod."""
     said = []
+    if not (parameters.get("oci_host") or parameters.get("mlflow_uri")):
+        said.append(f"its verdict will be nowhere that it can be read from ({RECORD})")
     for name in _ADDRESSES:
         address = str(parameters.get(name, ""))
         host = urlsplit(address if "://" in address else f"//{address}").hostname or ""

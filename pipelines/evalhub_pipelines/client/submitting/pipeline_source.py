@@ -16,6 +16,7 @@ from evalhub_components.errors import EvalHubError, MissingExtra
 from evalhub_pipelines import chosen_images
 from evalhub_pipelines.client.submitting import pipeline_versions
 from evalhub_pipelines.evaluation import Evaluation
+from evalhub_pipelines.images import COMPONENTS_IMAGE
 
 FIRST_LINE = "# PIPELINE DEFINITION"
 _DESCRIPTION = re.compile(r"Collection (\S+) version (.+), plan (sha256:[0-9a-f]{64})\.")
@@ -31,6 +32,7 @@ class Pipeline:
         inputs: their names, empty where nobody read them in a file.
         defaults: values of inputs that are part of it, by name.
         required: inputs without one.
+        unpinned: images without a digest: they may change, or nobody has pushed them.
     """
 
     collection_id: str
@@ -41,6 +43,7 @@ class Pipeline:
     inputs: frozenset[str] = frozenset()
     defaults: Mapping[str, Any] = field(default_factory=dict)
     required: tuple[str, ...] = ()
+    unpinned: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -56,7 +59,15 @@ class Pipeline:
     def title(self) -> str:
         """Return what people see as the version's name."""
         plan, _, rest = self.version.partition("-")
-        return f"{self.collection_version} {plan[:12]}-{rest[:6]}"
+        return f"{self.collection_version[:200]} {plan[:12]}-{rest[:6]}"
+
+    @property
+    def notes(self) -> list[str]:
+        """Return what whoever runs it should know."""
+        if not self.unpinned:
+            return []
+        cure = "make images push-images builds and pushes them, and --image-lock names what it wrote"
+        return [f"images without a digest, which may not be there: {', '.join(self.unpinned)} ({cure})"]
 
     @property
     def description(self) -> str:
@@ -85,7 +96,15 @@ def of_evaluation(
         return compiled_files.pipeline_of(replace(found, config=None), images, image_pull_secrets, private_hosts)
 
     decides = [images.get("components"), image_pull_secrets, private_hosts, *_compiler()]
-    return Pipeline(header.collection_id, header.collection_version, header.digest(), json.dumps(decides), text)
+    used = {images.get("components", COMPONENTS_IMAGE), *(str(runtime.image) for runtime in header.runtimes.values())}
+    return Pipeline(
+        header.collection_id,
+        header.collection_version,
+        header.digest(),
+        json.dumps(decides),
+        text,
+        unpinned=tuple(sorted(image for image in used if "@sha256:" not in image)),
+    )
 
 
 def is_compiled(source: str | Path) -> bool:

@@ -34,6 +34,17 @@ class Request:
         """Return the value that an input will have, None for none."""
         return self.parameters.get(name) or self.pipeline.defaults.get(name)
 
+    @property
+    def is_recorded(self) -> bool:
+        """Return whether the run's verdict can be read when it is over: from its evidence, or from MLflow."""
+        return bool(self.value("oci_host") or self.value("mlflow_uri"))
+
+    @property
+    def mlflow_page(self) -> str | None:
+        """Return where people will find the run in MLflow, None where it is not logged."""
+        uri = self.value("mlflow_uri")
+        return inputs.mlflow_page(uri, self.value("experiment_name") or self.pipeline.collection_id) if uri else None
+
 
 def of_evaluation(
     found: Evaluation, pipeline: Pipeline, annotations: Mapping[str, str], surroundings: Mapping[str, Any]

@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import os
-import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
-from evalhub_components.errors import Cancelled, EvalHubError
+from evalhub_components.errors import EvalHubError
 from evalhub_components.schema.evaluation import EvaluationConfig
 from evalhub_pipelines import evaluation
 from evalhub_pipelines.catalog import Catalog
-from evalhub_pipelines.client import creation
 from evalhub_pipelines.client.connection import Connection, resolve
-from evalhub_pipelines.client.failures import Unavailable
 from evalhub_pipelines.client.runs import run_description
 from evalhub_pipelines.client.runs.run_description import RunDescription
-from evalhub_pipelines.client.submitting import experiments, pipeline_source, pipeline_versions, request
+from evalhub_pipelines.client.submitting import (
+    experiments,
+    inputs,
+    new_run,
+    pipeline_source,
+    pipeline_versions,
+    request,
+)
 from evalhub_pipelines.client.submitting.request import Request
 from evalhub_pipelines.evaluation import Evaluation
 from evalhub_pipelines.manifests.tenant import RUNNER
@@ -80,6 +83,7 @@ def submit(
     annotations: Mapping[str, str] | None = None,
     tags: Sequence[str] = (),
     owner: str | None = None,
+    is_awaited: bool = False,
 ) -> Submission:
     """Start an evaluation on Kubeflow Pipelines and return at once; its pipeline is uploaded when it is not there.
 
@@ -103,6 +107,7 @@ def submit(
         annotations: of the evidence, such as the commit and the pull request.
         tags: of the run, after those in `source`.
         owner: who submits; by default who started the CI job, else the login name.
+        is_awaited: refuse a run whose verdict nobody could read when it is over.
 
     Raises:
         InvalidDocument: with everything that is wrong or missing; nothing was sent.
@@ -123,10 +128,12 @@ def submit(
         found = _evaluation(source, Catalog.of(catalog), model, changes)
         pipeline = pipeline_source.of_evaluation(found, images or {}, tuple(image_pull_secrets), tuple(private_hosts))
         asked = request.of_evaluation(found, pipeline, annotations or {}, around)
+    if is_awaited and not asked.is_recorded:
+        raise EvalHubError(f"the run would end without a verdict that can be read ({inputs.RECORD})")
     folder = experiment or asked.value("experiment_name") or asked.pipeline.collection_id
     experiments.check_name(folder)
-    described = _described(asked, tags, owner or run_description.owner_of(os.environ))
-    return _started(connection or resolve(), asked, folder, _named(name, asked), described, service_account)
+    description = _described(asked, tags, owner or run_description.owner_of(os.environ)).text()
+    return _started(connection or resolve(), asked, folder, _named(name, asked), description, service_account)
 
 
 def _evaluation(
@@ -144,10 +151,12 @@ def _evaluation(
 
 def _named(name: str | None, asked: Request) -> str:
     if name is None:
-        title = asked.config.name or f"{asked.pipeline.collection_id} {asked.value('model_name')}"
+        title = run_description.one_line(
+            asked.config.name or f"{asked.pipeline.collection_id} {asked.value('model_name')}"
+        )
         return f"{title[: NAME_LIMIT - 20]} {datetime.now(UTC):%Y%m%d-%H%M%S}"
-    if not (name.strip() and name.isprintable() and len(name) <= NAME_LIMIT):
-        raise EvalHubError(f"--name: must be one line of 1 to {NAME_LIMIT} characters")
+    if not (name.strip() and name.isprintable() and len(name) <= NAME_LIMIT and max(name) <= run_description.WIDEST):
+        raise EvalHubError(f"--name: must be one line of 1 to {NAME_LIMIT} characters, without emoji")
     return name
 
 
@@ -156,14 +165,13 @@ def _described(asked: Request, tags: Sequence[str], owner: str | None) -> RunDes
     exports = config.exports
     annotations = exports.oci.coordinates.annotations if exports and exports.oci else {}
     return RunDescription(
-        collection=pipeline.collection_id,
-        version=pipeline.collection_version,
-        plan=pipeline.plan_digest,
-        model=asked.value("model_name"),
         owner=owner,
         tags=tuple(dict.fromkeys([*config.tags, *tags])),
+        submission=new_run.token(),
+        collection=pipeline.collection_id,
+        version=pipeline.collection_version,
         git_commit=run_description.commit_of(os.environ, annotations),
-        submission=uuid.uuid4().hex,
+        model=asked.value("model_name"),
         description=config.description,
     )
 
@@ -173,7 +181,7 @@ def _started(
     asked: Request,
     experiment: str,
     name: str,
-    described: RunDescription,
+    description: str,
     service_account: str,
 ) -> Submission:
     pipeline, namespace = asked.pipeline, connection.namespace
@@ -188,7 +196,7 @@ def _started(
     experiment_id = experiment_id or experiments.make(connection, experiment, namespace)
     body = {
         "display_name": name,
-        "description": described.text(),
+        "description": description,
         "experiment_id": experiment_id,
         "pipeline_version_reference": {
             "pipeline_id": version.pipeline_id,
@@ -197,12 +205,12 @@ def _started(
         "runtime_config": {"parameters": dict(asked.parameters)},
         "service_account": service_account,
     }
-    run_id = _run(connection, body, str(described.submission))
+    run_id = new_run.start(connection, body)
     return Submission(
         run_id=run_id,
         name=name,
         dashboard=connection.run_page(run_id),
-        mlflow=_mlflow_page(asked),
+        mlflow=asked.mlflow_page,
         experiment=experiment,
         experiment_id=experiment_id,
         namespace=namespace,
@@ -212,41 +220,5 @@ def _started(
         pipeline_version_id=version.pipeline_version_id,
         plan_digest=pipeline.plan_digest,
         uploaded=version.is_new,
-        notes=asked.notes,
+        notes=(*asked.notes, *pipeline.notes),
     )
-
-
-def _run(connection: Connection, body: Mapping[str, Any], submission: str) -> str:
-    """Start a run, once: where the answer is lost it is looked for, so that none is lost and none started twice."""
-    name = body["display_name"]
-
-    def find() -> str | None:
-        page = connection.runs.run_service_list_runs(
-            experiment_id=body["experiment_id"],
-            filter=creation.equals("display_name", name),
-            sort_by="created_at desc",
-            page_size=50,
-        )
-        for run in page.runs or []:
-            if run_description.parse(run.description).submission == submission:
-                return str(run.run_id)
-        return None
-
-    unknown = f"whether run {name!r} was started is not known (look before you submit again: evalhub-kfp list)"
-    try:
-        return str(connection.runs.run_service_create_run(run=body).run_id)
-    except Unavailable as error:
-        run_id = creation.look(find)
-        if run_id is None:
-            raise Unavailable(f"{error}; {unknown}") from None
-        return run_id
-    except KeyboardInterrupt:
-        raise Cancelled(f"interrupted: {unknown}") from None
-
-
-def _mlflow_page(asked: Request) -> str | None:
-    uri = asked.value("mlflow_uri")
-    if not uri:
-        return None
-    experiment = asked.value("experiment_name") or asked.pipeline.collection_id
-    return f"{uri.rstrip('/')}/#/experiments?experimentSearchFilter={quote(experiment, safe='')}"
