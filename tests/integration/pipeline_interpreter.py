@@ -230,10 +230,12 @@ class Interpreter:
                 constant = source.get("runtimeValue", {}).get("constant")
                 name = constant if constant is not None else scope[source["componentInputParameter"]]
                 assert name != "", "the driver fails on an empty name"
-                if name is not None and name in self.secrets:
-                    found[mount["mountPath"]] = Mount(_as_kubelet(self.secrets[name], folder / "secrets" / name))
-                else:
-                    assert name is None or mount["optional"], f"there is no {name}"
+                if name is None:
+                    continue
+                assert name in self.secrets or mount["optional"], f"there is no {name}"
+                # of an optional one that is not there the kubelet makes an empty folder
+                mounted = _as_kubelet(self.secrets.get(name), folder / "secrets" / name)
+                found[mount["mountPath"]] = Mount(mounted)
         for mount in settings.get("emptyDirMounts", []):
             place = folder / "volumes" / mount["volumeName"]
             place.mkdir(parents=True)
@@ -251,12 +253,12 @@ def _copy(source: Path, target: Path) -> None:
             shutil.copyfile(path, place)
 
 
-def _as_kubelet(secret: Path, folder: Path) -> Path:
+def _as_kubelet(secret: Path | None, folder: Path) -> Path:
     """Mount a secret: links through `..data` to files that everybody in the pod may read."""
     if not folder.exists():
         (folder / "..2026_01_01").mkdir(parents=True)
         (folder / "..data").symlink_to("..2026_01_01")
-        for path in secret.iterdir():
+        for path in secret.iterdir() if secret else ():
             shutil.copyfile(path, folder / "..2026_01_01" / path.name)
             (folder / path.name).symlink_to(Path("..data") / path.name)
     return folder

@@ -335,6 +335,18 @@ def test_missing_oci_libraries_are_an_error_before_anything_runs(
     assert cli.run_directories() == []
 
 
+@pytest.mark.parametrize(
+    "words",
+    [("verify",), ("pull",), ("results",), ("report",), ("evidence", "show")],
+    ids=" ".join,
+)
+def test_what_reads_a_registry_says_which_extra_it_needs(cli: Any, words: tuple[str, ...]) -> None:
+    place = ["pulled"] if words == ("pull",) else []
+    done = cli(*words, "registry.example/team/evals:nightly", *place, environ=without(cli, "tenacity"))
+    assert done.status == 2
+    assert "pip install 'evalhub-kfp[oci]'" in done.err
+
+
 def test_missing_uv_says_how_to_install_it(cli: Any, write: Callable[..., Path]) -> None:
     write("own/providers/tiny/provider.yaml", {"id": "tiny"})
     write("own/providers/tiny/requirements.txt", "tiny==1.0\n")

@@ -166,6 +166,14 @@ def test_the_github_workflow_submits_waits_and_leaves_junit_and_the_reference(re
     assert shown["example.com/pull-request"] == "7"
 
 
+def test_a_signing_secret_that_is_misspelt_makes_no_verdict(reader: Reader) -> None:
+    done = reader.bash("evalhub-kfp submit eval.yaml --wait --signing-secret evidence-singing")
+    assert done.returncode == 2
+    assert "aggregate" in done.stderr
+    (run,) = reader.cluster.runs.values()
+    assert run["state"] == "FAILED"
+
+
 def test_the_tekton_task_leaves_its_results(reader: Reader) -> None:
     task = yaml.safe_load(example("yaml", "tekton.dev"))
     (step,) = task["spec"]["steps"]
