@@ -19,6 +19,7 @@ from evalhub_components.errors import EvalHubError, InvalidDocument, NotFound
 from evalhub_pipelines.cli.scheduling import schedule as command
 from evalhub_pipelines.client.connection import Connection
 from evalhub_pipelines.client.failures import Refused, Unavailable
+from evalhub_pipelines.client.runs import run_list
 from evalhub_pipelines.client.scheduling import schedules
 from evalhub_pipelines.client.scheduling.kept_schedules import Overtaken
 from evalhub_pipelines.client.scheduling.schedules import Applied
@@ -145,6 +146,18 @@ def test_the_longest_name_leaves_room_for_what_a_schedule_is_known_by(
     assert apply(name=name).action == "unchanged"
     with pytest.raises(InvalidDocument, match=r"name: .*63"):
         apply(name=name + "n")
+
+
+def test_runs_of_a_schedule_are_listed_with_what_it_says_of_them(api: KfpApi, apply: Callable[..., Applied]) -> None:
+    apply()
+    schedule = only(api)["recurring_run_id"]
+    for night in range(2):
+        api.fire(schedule, NIGHT + datetime.timedelta(days=night))
+    found = run_list.list_runs(to(api)).runs
+    assert [(run.said.collection, run.said.model) for run in found] == [("trial", "m1")] * 2
+    assert len(api.asked("GET", f"recurringruns/{schedule}$")) == 1
+    del api.recurring_runs[schedule]
+    assert [run.said.collection for run in run_list.list_runs(to(api)).runs] == [None, None]
 
 
 def test_a_schedule_never_caches(api: KfpApi, apply: Callable[..., Applied], tmp_path: Path) -> None:

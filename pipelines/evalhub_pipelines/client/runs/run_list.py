@@ -10,12 +10,14 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, NamedTuple
 
-from evalhub_components.errors import EvalHubError
+from evalhub_components.errors import EvalHubError, NotFound
 from evalhub_components.schema.verdict import JobState
 from evalhub_pipelines.client.connection import Connection
+from evalhub_pipelines.client.failures import Refused
 from evalhub_pipelines.client.runs import run_description, run_state
 from evalhub_pipelines.client.runs.run_description import RunDescription
 from evalhub_pipelines.client.runs.run_state import RunState
+from evalhub_pipelines.client.scheduling import schedule_record
 from evalhub_pipelines.client.submitting import experiments
 
 LARGEST_PAGE = 100
@@ -42,7 +44,8 @@ class ListedRun:
 
     Attributes:
         state: without steps.
-        said: what its description says; nothing for runs that other tools started.
+        said: what its description says, else that of the schedule which started it; nothing for runs that other tools
+            started.
         page: of the run on the dashboard.
     """
 
@@ -160,18 +163,51 @@ class _Wanted(NamedTuple):
 def _matching(connection: Connection, wanted: _Wanted, place: dict[str, str], size: int) -> Iterator[ListedRun]:
     """Yield runs; a page is asked for when the one before is used up."""
     token = ""
+    schedules = _Schedules(connection)
     while True:
         page = connection.runs.run_service_list_runs(
             page_token=token, page_size=size, sort_by="created_at desc", filter=wanted.filter(), **place
         )
         for run in page.runs or []:
             state = run_state.of(run)
-            found = ListedRun(state, run_description.parse(state.description), connection.run_page(state.run_id))
+            said = run_description.parse(state.description)
+            if state.recurring_run_id and said.collection is None:
+                said = schedules.said(state.recurring_run_id)
+            found = ListedRun(state, said, connection.run_page(state.run_id))
             if wanted.fits(found):
                 yield found
         token = page.next_page_token
         if not token:
             return
+
+
+class _Schedules:
+    """What schedules say of the runs that the server starts for them, which have no description; each is asked once."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._known: dict[str, RunDescription] = {}
+
+    def said(self, recurring_run_id: str) -> RunDescription:
+        """Return what is known of the runs of a schedule: nothing where it is gone, or somebody else's."""
+        if recurring_run_id not in self._known:
+            self._known[recurring_run_id] = self._read(recurring_run_id)
+        return self._known[recurring_run_id]
+
+    def _read(self, recurring_run_id: str) -> RunDescription:
+        try:
+            found = self._connection.recurring_runs.recurring_run_service_get_recurring_run(recurring_run_id)
+        except (NotFound, Refused):
+            return RunDescription()
+        record = schedule_record.parse(found.description)
+        if record is None:
+            return RunDescription()
+        return RunDescription(
+            owner=record.owner or None,
+            collection=record.collection or None,
+            version=record.version or None,
+            model=record.model or None,
+        )
 
 
 def _said(key: str, value: str | None) -> str | None:
