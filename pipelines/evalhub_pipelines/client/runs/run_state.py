@@ -140,8 +140,9 @@ def get(connection: Connection, run_id: str, timeout: float | None = None) -> V2
         limits = (min(timeout, connection.connect_timeout), timeout)
     try:
         found = connection.runs.run_service_get_run(run_id, _request_timeout=limits)
-    except NotFound as error:
-        raise NotFound(f"run {run_id}: does not exist, or no more ({error})") from None
+    except NotFound:
+        where = connection.endpoint
+        raise NotFound(f"run {run_id}: does not exist at {where}, or no more (evalhub-kfp list shows runs)") from None
     if (found.run_id or "").casefold() != run_id.casefold():
         raise NotTheApi(f"run {run_id}: {connection.endpoint} answers with another run (is it Kubeflow Pipelines?)")
     return found
