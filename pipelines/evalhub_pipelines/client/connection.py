@@ -78,6 +78,11 @@ class Connection:
         """Return the seconds that a connection may take to be made."""
         return min(CONNECT_TIMEOUT, self.timeout)
 
+    @property
+    def place(self) -> dict[str, str]:
+        """Return whose things a request is about, as an argument of lists and a part of bodies."""
+        return {"namespace": self.namespace} if self.namespace else {}
+
     def run_page(self, run_id: str) -> str:
         """Return the address of a run on the dashboard."""
         return f"{self.dashboard or self.endpoint}/#/runs/details/{run_id}"

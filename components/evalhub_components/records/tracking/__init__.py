@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from evalhub_components.errors import NotFound
+from evalhub_components.records.tracking import finding
 from evalhub_components.records.tracking.connection import address, connected
-from evalhub_components.records.tracking.recording import RUN_ID, Recording
+from evalhub_components.records.tracking.recording import Recording
 
 __all__ = ["Tracked", "address", "send", "tags_of"]
 
@@ -50,10 +50,4 @@ def tags_of(uri: str, run_id: str) -> dict[str, str]:
         NotFound: there is no such run, or there are several.
         TrackingUnavailable: MLflow refused or is silent.
     """
-    with connected(uri) as client:
-        experiments = [experiment.experiment_id for experiment in client.search_experiments()]
-        found = client.search_runs(experiments, f"tags.`{RUN_ID}` = '{run_id}'")
-        if len(found) != 1:
-            many = "no run" if not found else f"{len(found)} runs"
-            raise NotFound(f"MLflow at {address(uri)}: has {many} with the tag {RUN_ID} = {run_id}")
-        return dict(found[0].data.tags)
+    return finding.find(uri, run_id).tags

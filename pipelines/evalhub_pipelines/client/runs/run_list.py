@@ -116,7 +116,7 @@ def list_runs(
     # as descriptions have them
     tag, owner = (run_description.one_line(text) if text else None for text in (tag, owner))
     wanted = _Wanted(_known(state), name, tag, owner, since)
-    place = {"namespace": connection.namespace} if connection.namespace else {}
+    place = connection.place
     if experiment:
         place["experiment_id"] = _experiment_id(connection, experiment)
     # the one behind the last tells whether there are more; of a filtered page some may not fit
@@ -228,7 +228,7 @@ def _known(state: str | None) -> JobState | None:
 
 
 def _experiment_id(connection: Connection, experiment: str) -> str:
-    found = experiments.find(connection, experiment, connection.namespace)
+    found = experiments.find(connection, experiment)
     if found:
         return found
     if _UUID.fullmatch(experiment):

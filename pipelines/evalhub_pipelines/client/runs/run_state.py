@@ -155,8 +155,7 @@ def newest(connection: Connection) -> str:
         NotFound: there is no run.
         EvalHubError: the server cannot be reached, or refuses.
     """
-    where = {"namespace": connection.namespace} if connection.namespace else {}
-    found = connection.runs.run_service_list_runs(page_size=1, sort_by="created_at desc", **where).runs
+    found = connection.runs.run_service_list_runs(page_size=1, sort_by="created_at desc", **connection.place).runs
     if not found:
         place = f" in namespace {connection.namespace}" if connection.namespace else ""
         raise NotFound(f"{connection.endpoint}: there is no run{place}")

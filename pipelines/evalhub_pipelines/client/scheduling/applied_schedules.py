@@ -100,17 +100,14 @@ def apply(
     texts = [None if version else one.pipeline.text() for one, version in zip(wanted, versions, strict=True)]
     applied = []
     for one, version, text in zip(wanted, versions, texts, strict=True):
-        experiment = experiments.find(connection, one.experiment, connection.namespace)
+        experiment = experiments.find(connection, one.experiment)
         if not dry_run:
-            experiment = experiment or experiments.make(connection, one.experiment, connection.namespace)
-            version = version or pipeline_versions.ensure(
-                connection,
-                one.pipeline.name,
-                text or "",
-                one.pipeline.plan_digest,
-                key=one.pipeline.key,
-                title=one.pipeline.title,
-                description=one.pipeline.description,
+            experiment = experiment or experiments.make(connection, one.experiment)
+            pipeline = one.pipeline
+            # a schedule before this one may have uploaded it
+            version = version or pipeline_versions.find(connection, pipeline.name, pipeline.version)
+            version = version or pipeline_versions.upload(
+                connection, pipeline.name, pipeline.version, text or "", pipeline.title, pipeline.description
             )
         request = wanted_schedules.request_of(one, version, experiment) if version and experiment else None
         applied.append(_applied(connection, one, request, ours.get(one.schedule.name, []), dry_run))

@@ -200,7 +200,7 @@ def runs_of(connection: Connection, kept: Kept, limit: int) -> list[OwnRun]:
         filter=creation.equals("recurring_run_id", kept.id),
         sort_by="created_at desc",
         page_size=limit,
-        **_in(connection),
+        **connection.place,
     )
     return [
         OwnRun(run_state.of(run), run.scheduled_at if _is_time(run.scheduled_at) else None) for run in answer.runs or []
@@ -216,7 +216,7 @@ def _pages(connection: Connection) -> Iterator[V2beta1RecurringRun]:
     token = ""
     while True:
         answer = connection.recurring_runs.recurring_run_service_list_recurring_runs(
-            page_token=token, page_size=PAGE, **_in(connection)
+            page_token=token, page_size=PAGE, **connection.place
         )
         yield from answer.recurring_runs or []
         token = answer.next_page_token
@@ -253,7 +253,3 @@ def _kept(found: V2beta1RecurringRun, record: ScheduleRecord) -> Kept:
 def _is_time(moment: datetime.datetime | None) -> bool:
     # servers write the beginning of 1970 for none
     return moment is not None and moment.year > 1970
-
-
-def _in(connection: Connection) -> dict[str, str]:
-    return {"namespace": connection.namespace} if connection.namespace else {}

@@ -138,10 +138,7 @@ def request_of(one: Wanted, version: Version, experiment_id: str) -> tuple[dict[
     schedule = one.schedule
     body: dict[str, Any] = {
         "display_name": schedule.name,
-        "pipeline_version_reference": {
-            "pipeline_id": version.pipeline_id,
-            "pipeline_version_id": version.pipeline_version_id,
-        },
+        "pipeline_version_reference": version.reference,
         "runtime_config": {"parameters": dict(one.parameters)},
         "max_concurrency": "1",
         "no_catchup": True,

@@ -23,23 +23,19 @@ def check_name(name: str) -> None:
         raise EvalHubError(f"experiment {name[:40]!r}: must have 1 to {NAME_LIMIT} bytes, got {size} (--experiment)")
 
 
-def find(connection: Connection, name: str, namespace: str | None) -> str | None:
+def find(connection: Connection, name: str) -> str | None:
     """Return the id of an experiment, None when there is none."""
     answer = connection.experiments.experiment_service_list_experiments(
-        filter=creation.equals("display_name", name), page_size=1, **_in(namespace)
+        filter=creation.equals("display_name", name), page_size=1, **connection.place
     )
     return str(answer.experiments[0].experiment_id) if answer.experiments else None
 
 
-def make(connection: Connection, name: str, namespace: str | None) -> str:
+def make(connection: Connection, name: str) -> str:
     """Return the id of a new experiment, or of the one that somebody else made in this moment."""
-    body: dict[str, Any] = {"display_name": name, **_in(namespace)}
+    body: dict[str, Any] = {"display_name": name, **connection.place}
 
     def made() -> str:
         return str(connection.experiments.experiment_service_create_experiment(experiment=body).experiment_id)
 
-    return creation.once(lambda: find(connection, name, namespace), made)
-
-
-def _in(namespace: str | None) -> dict[str, str]:
-    return {"namespace": namespace} if namespace else {}
+    return creation.once(lambda: find(connection, name), made)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import re
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,6 +29,11 @@ class Version(NamedTuple):
     name: str
     is_new: bool
 
+    @property
+    def reference(self) -> dict[str, str]:
+        """Return what runs and schedules name it by."""
+        return {"pipeline_id": self.pipeline_id, "pipeline_version_id": self.pipeline_version_id}
+
 
 def pipeline_name(collection_id: str) -> str:
     """Return what the pipeline of a collection is called: a name that Kubernetes takes, because KFP may keep it there.
@@ -46,37 +50,6 @@ def version_name(plan_digest: str, key: str) -> str:
     return f"{plan_digest.removeprefix('sha256:')}-{_digest(key)[:12]}"
 
 
-def ensure(
-    connection: Connection,
-    name: str,
-    text: str | Callable[[], str],
-    plan_digest: str,
-    *,
-    key: str | None = None,
-    title: str | None = None,
-    description: str = "",
-) -> Version:
-    """Return the version of a pipeline with this content; it is uploaded when the server has none.
-
-    In an installation with several users the pipeline belongs to the connection's namespace.
-
-    Args:
-        name: of the pipeline; see `pipeline_name`.
-        text: the compiled pipeline, or what compiles it: called only when there is something to upload.
-        plan_digest: of the plan that was compiled.
-        key: what decides the text beside the plan, needed where `text` is to be called; by default the text itself.
-        title: what people see as the version's name; by default the name.
-
-    Raises:
-        EvalHubError: it cannot be compiled, or the server cannot be asked, or refuses.
-    """
-    if key is None:
-        text = text() if callable(text) else text
-        key = text
-    wanted = version_name(plan_digest, key)
-    return find(connection, name, wanted) or upload(connection, name, wanted, text, title, description)
-
-
 def find(connection: Connection, name: str, version: str) -> Version | None:
     """Return a version by its name and its pipeline's, None when there is none."""
     pipeline_id = _pipeline(connection, name)
@@ -87,21 +60,21 @@ def upload(
     connection: Connection,
     name: str,
     version: str,
-    text: str | Callable[[], str],
+    text: str,
     title: str | None = None,
     description: str = "",
 ) -> Version:
     """Return a new version of a pipeline, which is made too when it is not there.
 
+    In an installation with several users the pipeline belongs to the connection's namespace.
+
     The pipeline is made by a request of its own: one that made both would name the version after the pipeline.
     Without a version it is in nobody's way, and the next upload goes into it.
     """
-    # compiled before anything is made: what cannot be compiled leaves nothing
-    content = text() if callable(text) else text
     pipeline_id = _pipeline(connection, name) or _make_pipeline(connection, name)
     with tempfile.TemporaryDirectory(prefix="evalhub-") as folder:
         file = Path(folder) / "pipeline.yaml"
-        file.write_text(content, encoding="utf-8")
+        file.write_text(text, encoding="utf-8")
 
         def made() -> Version:
             answer = connection.uploads.upload_pipeline_version(
@@ -118,7 +91,7 @@ def upload(
 
 def _pipeline(connection: Connection, name: str) -> str | None:
     try:
-        found = connection.pipelines.pipeline_service_get_pipeline_by_name(name=name, **_in(connection.namespace))
+        found = connection.pipelines.pipeline_service_get_pipeline_by_name(name=name, **connection.place)
     except NotFound:
         return None
     return str(found.pipeline_id)
@@ -127,7 +100,7 @@ def _pipeline(connection: Connection, name: str) -> str | None:
 def _make_pipeline(connection: Connection, name: str) -> str:
     if len(name.encode()) > NAME_LIMIT:
         raise EvalHubError(f"pipeline {name[:40]!r}: must have at most {NAME_LIMIT} bytes")
-    body: dict[str, Any] = {"name": name, "display_name": name, **_in(connection.namespace)}
+    body: dict[str, Any] = {"name": name, "display_name": name, **connection.place}
 
     def made() -> str:
         return str(connection.pipelines.pipeline_service_create_pipeline(pipeline=body).pipeline_id)
@@ -142,10 +115,6 @@ def _version(connection: Connection, pipeline_id: str, name: str) -> Version | N
     if not answer.pipeline_versions:
         return None
     return Version(pipeline_id, str(answer.pipeline_versions[0].pipeline_version_id), name, is_new=False)
-
-
-def _in(namespace: str | None) -> dict[str, str]:
-    return {"namespace": namespace} if namespace else {}
 
 
 def _digest(text: str) -> str:

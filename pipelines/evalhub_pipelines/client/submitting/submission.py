@@ -184,24 +184,22 @@ def _started(
     description: str,
     service_account: str,
 ) -> Submission:
-    pipeline, namespace = asked.pipeline, connection.namespace
+    pipeline = asked.pipeline
     # asked first, and before anything is made: it tells whether there is such a namespace, and whether we may use it
-    experiment_id = experiments.find(connection, experiment, namespace)
+    experiment_id = experiments.find(connection, experiment)
     version = pipeline_versions.find(connection, pipeline.name, pipeline.version)
     if version is None:
+        # compiled before anything is made: what cannot be compiled leaves nothing
         text = pipeline.text()
         version = pipeline_versions.upload(
             connection, pipeline.name, pipeline.version, text, pipeline.title, pipeline.description
         )
-    experiment_id = experiment_id or experiments.make(connection, experiment, namespace)
+    experiment_id = experiment_id or experiments.make(connection, experiment)
     body = {
         "display_name": name,
         "description": description,
         "experiment_id": experiment_id,
-        "pipeline_version_reference": {
-            "pipeline_id": version.pipeline_id,
-            "pipeline_version_id": version.pipeline_version_id,
-        },
+        "pipeline_version_reference": version.reference,
         "runtime_config": {"parameters": dict(asked.parameters)},
         "service_account": service_account,
     }
@@ -213,7 +211,7 @@ def _started(
         mlflow=asked.mlflow_page,
         experiment=experiment,
         experiment_id=experiment_id,
-        namespace=namespace,
+        namespace=connection.namespace,
         pipeline=pipeline.name,
         pipeline_id=version.pipeline_id,
         pipeline_version=pipeline.title,
