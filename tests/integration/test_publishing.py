@@ -187,7 +187,7 @@ def test_runs_of_one_configuration_are_pushed_at_once_to_one_tag(
     arguments = cli.arguments(collection(("a", {"score": 0.5}), ("b", {})), model)
     where = ("--push-to", f"{plain_registry.address}/evals:same", "--signing-secret", "signer")
     done = [cli.ended(process) for process in [cli.start(*arguments, *where) for _ in range(3)]]
-    assert [one.status for one in done] == [0, 0, 0], [one.err for one in done]
+    assert [one.status for one in done] == [0, 0, 0], "\n".join(one.err for one in done)
     published = [
         json.loads((directory / "publication.json").read_text()) for directory in (cli.folder / "runs").iterdir()
     ]

@@ -809,13 +809,22 @@ def test_a_tag_that_is_being_written_is_read_once_it_is(faulty: FaultyRegistry, 
 
 
 @pytest.mark.parametrize(
-    ("method", "path"), [("HEAD", "/blobs/sha256:"), ("PUT", "/manifests/")], ids=["blob", "manifest"]
+    ("method", "path", "answer"),
+    [
+        ("HEAD", "/blobs/sha256:", answers(500)),
+        ("GET", "/blobs/sha256:", answers(500)),
+        ("PUT", "/manifests/", answers(500)),
+        # its blobs or manifests were pushed before it, and are being linked anew by whoever pushes the same ones
+        ("PUT", "/manifests/", says(400, "DIGEST_INVALID", "provided digest did not match uploaded content")),
+        ("PUT", "/manifests/", says(400, "MANIFEST_BLOB_UNKNOWN", "blob unknown to registry")),
+    ],
+    ids=["look for blob", "read blob", "manifest", "digest", "blob of manifest"],
 )
 def test_what_another_push_is_writing_at_this_moment_is_asked_for_again(
-    faulty: FaultyRegistry, tmp_path: Path, method: str, path: str
+    faulty: FaultyRegistry, tmp_path: Path, method: str, path: str, answer: Behaviour
 ) -> None:
     digest = write_layout(tmp_path / "layout")
-    faulty.fail(method, path, answers(500), times=2)
+    faulty.fail(method, path, answer, times=2)
     assert push(tmp_path / "layout", client(faulty)).digest == digest
     assert read_all(client(faulty), digest).items() <= blobs_of(tmp_path / "layout").items()
 

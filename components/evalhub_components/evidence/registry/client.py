@@ -29,6 +29,7 @@ WORKERS = 6
 _MAX_RENEWALS = 4
 _MAX_TOKEN_BYTES = 2**18
 _BUSY = {429: "too many requests", 502: "bad gateway", 503: "not available", 504: "gateway timeout"}
+_BEING_LINKED = ("DIGEST_INVALID", "MANIFEST_BLOB_UNKNOWN")
 _HOSTS = {"docker.io": "registry-1.docker.io"}
 
 
@@ -93,14 +94,27 @@ class RegistryClient(oras.provider.Registry):  # type: ignore[misc]  # oras has 
         def ask() -> Answer:
             return self.persistently(lambda: self.once(method, url, headers=headers, data=data, most=most))
 
-        # docker-registry empties the file of a tag or link before it writes it, and answers so to who needs it then
-        return self.patience.briefly(ask, lambda answer: answer.status == 500)
+        return self.patience.briefly(ask, _is_momentary)
 
     def once(
         self, method: str, url: str, *, headers: Mapping[str, str] | None = None, data: Any = None, most: int = 2**20
     ) -> Answer:
         """Return the answer to a request that is made once; besides what `exchange` raises, it raises `Passing`."""
         return self.transport.whole(self.do_request(url, method, data, dict(headers or {})), most)
+
+    def opened(self, url: str, headers: dict[str, str]) -> requests.Response | Answer:
+        """Return the response to a GET, its body unread, or the answer that is no such thing.
+
+        Raises:
+            Passing: there is none, or the registry is busy.
+            EvalHubError: it cannot be reached, or the login does not hold.
+        """
+
+        def ask() -> requests.Response | Answer:
+            response = self.do_request(url, headers=headers)
+            return response if response.status_code in (200, 206) else self.transport.whole(response, 0)
+
+        return self.patience.briefly(ask, lambda answer: isinstance(answer, Answer) and _is_momentary(answer))
 
     def persistently(self, attempt: Callable[[], T]) -> T:
         """Return what `attempt` returns, once it does not fail with what may pass."""
@@ -174,3 +188,12 @@ class RegistryClient(oras.provider.Registry):  # type: ignore[misc]  # oras has 
 
     def _may_pass(self, error: Passing) -> bool:
         return self.is_known or self.transport.answered or not isinstance(error, Unreached)
+
+
+def _is_momentary(answer: Answer) -> bool:
+    """Return whether it may be that somebody pushes the same thing at this moment.
+
+    docker-registry empties the file of a tag or of a link to a blob before it writes it. Whoever needs that file then
+    gets 500; whoever pushes a manifest is told that what it names is not there or has another digest.
+    """
+    return answer.status == 500 or (answer.status == 400 and Said.by(answer.content).code in _BEING_LINKED)

@@ -21,7 +21,7 @@ TIMEOUT = "EVALHUB_REGISTRY_TIMEOUT"
 """Names the variable with the seconds for which a request that keeps failing is tried again."""
 
 _DEADLINE = 300
-_MOMENTS = 4  # a tag is being written for some milliseconds
+_MOMENTS = 7  # a file is written in milliseconds, in seconds on a disk that has much to do
 _FIRST_WAIT = 0.25
 _LONGEST_BACKOFF = 30.0
 _BACKOFF = tenacity.wait_exponential(multiplier=_FIRST_WAIT, max=_LONGEST_BACKOFF) + tenacity.wait_random(
@@ -63,7 +63,7 @@ class Patience:
             raise EvalHubError(f"{error}, {count} times" if count > 1 else str(error)) from None
 
     def briefly(self, attempt: Callable[[], T], again: Callable[[T], bool]) -> T:
-        """Return what `attempt` returns, after a moment or two where that is nothing to keep."""
+        """Return what `attempt` returns, after some moments, 7 seconds in all, where that is nothing to keep."""
         tries = tenacity.Retrying(
             retry=tenacity.retry_if_result(again),
             wait=tenacity.wait_exponential(multiplier=0.1) + tenacity.wait_random(0, 0.1),

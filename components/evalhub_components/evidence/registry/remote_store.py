@@ -181,13 +181,11 @@ class RemoteStore:
     def _opened(self, digest: str, start: int) -> Iterator[bytes]:
         """Return the pieces of a blob from the byte `start` on."""
         headers = {"Range": f"bytes={start}-"} if start else {}
-        response = self.client.do_request(self.client.blob_url(digest), "GET", headers=headers)
-        if response.status_code == 206 and start:
-            return self.client.transport.pieces(response)
-        if response.status_code != 200:
-            answer = self.client.transport.whole(response, 0)
-            raise self.client.refusal(answer, f"read blob {digest}")
-        return _after(start, self.client.transport.pieces(response))
+        opened = self.client.opened(self.client.blob_url(digest), headers)
+        if isinstance(opened, Answer):
+            raise self.client.refusal(opened, f"read blob {digest}")
+        pieces = self.client.transport.pieces(opened)
+        return pieces if opened.status_code == 206 and start else _after(start, pieces)
 
     def _tags_in(self, answer: Answer) -> list[str]:
         try:
