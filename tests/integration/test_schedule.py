@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import kfp_runs
 import pytest
 import yaml
 from click.testing import CliRunner, Result
@@ -63,8 +64,11 @@ def apply(api: KfpApi, tmp_path: Path, catalog: Path) -> Callable[..., Applied]:
     """A function that applies the schedule `nightly` with the keys it is given; an eval.yaml is there."""
     (tmp_path / "eval.yaml").write_text(yaml.safe_dump(EVAL))
 
-    def apply(connection: Connection | None = None, dry_run: bool = False, **keys: Any) -> Applied:
-        (applied,) = apply_file(connection or to(api), [{**SCHEDULE, **keys}], tmp_path, catalog, dry_run=dry_run)
+    def apply(connection: Connection | None = None, dry_run: bool = False, owner: str = "", **keys: Any) -> Applied:
+        environ = {"GITHUB_ACTOR": owner}
+        (applied,) = apply_file(
+            connection or to(api), [{**SCHEDULE, **keys}], tmp_path, catalog, dry_run=dry_run, environ=environ
+        )
         return applied
 
     return apply
@@ -73,7 +77,7 @@ def apply(api: KfpApi, tmp_path: Path, catalog: Path) -> Callable[..., Applied]:
 def apply_file(connection: Connection, document: Any, folder: Path, catalog: Path, **arguments: Any) -> list[Applied]:
     file = folder / "schedule.yaml"
     file.write_text(document if isinstance(document, str) else yaml.safe_dump(document))
-    return schedules.apply(connection, file, catalog=catalog, images=IMAGES, environ={}, **arguments)
+    return schedules.apply(connection, file, **{"catalog": catalog, "images": IMAGES, "environ": {}, **arguments})
 
 
 def only(api: KfpApi) -> dict[str, Any]:
@@ -158,6 +162,27 @@ def test_runs_of_a_schedule_are_listed_with_what_it_says_of_them(api: KfpApi, ap
     assert len(api.asked("GET", f"recurringruns/{schedule}$")) == 1
     del api.recurring_runs[schedule]
     assert [run.said.collection for run in run_list.list_runs(to(api)).runs] == [None, None]
+
+
+def test_runs_are_found_by_who_submitted_them_or_applied_their_schedule(
+    api: KfpApi, apply: Callable[..., Applied]
+) -> None:
+    by_owner = {}
+    for owner in ("ada", "corp\\eve_l"):
+        apply(name=owner[:3], owner=owner)
+        schedule = next(one for one in api.recurring_runs.values() if one["display_name"] == owner[:3])
+        by_owner[owner] = [
+            api.fire(schedule["recurring_run_id"], NIGHT),
+            kfp_runs.start(api, "by hand", owner=owner, tags=("release",)),
+            api.fire(schedule["recurring_run_id"], NIGHT + datetime.timedelta(days=1)),
+        ]
+    for owner, made in by_owner.items():
+        assert [run.state.run_id for run in run_list.list_runs(to(api), owner=owner).runs] == made[::-1]
+        page = run_list.list_runs(to(api), owner=owner, limit=1, offset=1)
+        assert ([run.state.run_id for run in page.runs], page.has_more) == ([made[1]], True)
+        tagged = run_list.list_runs(to(api), owner=owner, tag="release").runs
+        assert [run.state.run_id for run in tagged] == [made[1]]
+    assert api.invalid == []
 
 
 def test_a_schedule_never_caches(api: KfpApi, apply: Callable[..., Applied], tmp_path: Path) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import datetime
+import heapq
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from evalhub_components.errors import EvalHubError, NotFound
 from evalhub_components.schema.verdict import JobState
@@ -17,8 +18,11 @@ from evalhub_pipelines.client.failures import Refused
 from evalhub_pipelines.client.runs import run_description, run_state
 from evalhub_pipelines.client.runs.run_description import RunDescription
 from evalhub_pipelines.client.runs.run_state import RunState
-from evalhub_pipelines.client.scheduling import schedule_record
+from evalhub_pipelines.client.scheduling import kept_schedules, schedule_record
 from evalhub_pipelines.client.submitting import experiments
+
+if TYPE_CHECKING:
+    from kfp_server_api import V2beta1Run
 
 LARGEST_PAGE = 100
 """The server takes 200, but a run can be long: all of its tasks are in it."""
@@ -133,10 +137,19 @@ class _Wanted(NamedTuple):
     owner: str | None
     since: datetime.datetime | None
 
-    def filter(self) -> str:
-        """Return the server's filter, which lets all through that `fits` and perhaps some more."""
+    def filter(self, schedules: Sequence[str] = ()) -> str:
+        """Return the server's filter, which lets all through that `fits` and perhaps some more.
+
+        Args:
+            schedules: whose runs are looked for, in place of runs that say themselves what is wanted.
+        """
         found: list[dict[str, Any]] = [{"key": "storage_state", "operation": "NOT_EQUALS", "string_value": "ARCHIVED"}]
-        texts = {"display_name": [self.name], "description": [_said("owner", self.owner), _said("tag", self.tag)]}
+        texts = {"display_name": [self.name]}
+        if schedules:
+            values = {"values": list(schedules)}
+            found.append({"key": "recurring_run_id", "operation": "IN", "string_values": values})
+        else:
+            texts["description"] = [_said("owner", self.owner), _said("tag", self.tag)]
         for key, wanted in texts.items():
             # the server's database takes some characters for wildcards, which lets more through, but `\\` for an escape
             for text in wanted:
@@ -162,20 +175,30 @@ class _Wanted(NamedTuple):
 
 def _matching(connection: Connection, wanted: _Wanted, place: dict[str, str], size: int) -> Iterator[ListedRun]:
     """Yield runs; a page is asked for when the one before is used up."""
+    schedules, seen = _Schedules(connection), set[str]()
+    filters = [wanted.filter()]
+    # their runs have no description to be found by, and no tags
+    if wanted.owner and not wanted.tag and (started := schedules.of(wanted.owner)):
+        filters.append(wanted.filter(started))
+    found = [_pages(connection, each, place, size) for each in filters]
+    for run in heapq.merge(*found, key=lambda run: run.created_at, reverse=True):
+        state = run_state.of(run)
+        said = run_description.parse(state.description)
+        if state.recurring_run_id and said.collection is None:
+            said = schedules.said(state.recurring_run_id)
+        listed = ListedRun(state, said, connection.run_page(state.run_id))
+        if state.run_id not in seen and wanted.fits(listed):
+            seen.add(state.run_id)
+            yield listed
+
+
+def _pages(connection: Connection, wanted: str, place: dict[str, str], size: int) -> Iterator[V2beta1Run]:
     token = ""
-    schedules = _Schedules(connection)
     while True:
         page = connection.runs.run_service_list_runs(
-            page_token=token, page_size=size, sort_by="created_at desc", filter=wanted.filter(), **place
+            page_token=token, page_size=size, sort_by="created_at desc", filter=wanted, **place
         )
-        for run in page.runs or []:
-            state = run_state.of(run)
-            said = run_description.parse(state.description)
-            if state.recurring_run_id and said.collection is None:
-                said = schedules.said(state.recurring_run_id)
-            found = ListedRun(state, said, connection.run_page(state.run_id))
-            if wanted.fits(found):
-                yield found
+        yield from page.runs or []
         token = page.next_page_token
         if not token:
             return
@@ -187,6 +210,14 @@ class _Schedules:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._known: dict[str, RunDescription] = {}
+
+    def of(self, owner: str) -> list[str]:
+        """Return the ids of the schedules that somebody applied, as far as they may be seen."""
+        try:
+            kept, _ = kept_schedules.all_of(self._connection)
+        except (NotFound, Refused):
+            return []
+        return [one.id for each in kept.values() for one in each if one.record.owner == owner]
 
     def said(self, recurring_run_id: str) -> RunDescription:
         """Return what is known of the runs of a schedule: nothing where it is gone, or somebody else's."""
