@@ -88,6 +88,19 @@ DOCUMENTS = {
         {"model": {**MODEL, "parameters": {"temperature": 1}}, "benchmarks": [ENTRY]},
         ["model.parameters: not yet supported (give them as parameters of the benchmarks)"],
     ),
+    "a password in an address of data": (
+        {
+            "model": MODEL,
+            "benchmarks": [
+                {**ENTRY, "test_data_ref": {"git": {"url": "https://me:hunter2@host.example/x", "ref": "a"}}}
+            ],
+        },
+        ["benchmarks[0].test_data_ref.git.url: must be an http or https address", "a secret: secret_ref"],
+    ),
+    "a file as an address of data": (
+        {"model": MODEL, "benchmarks": [{**ENTRY, "test_data_ref": {"git": {"url": "file:///srv/x", "ref": "a"}}}]},
+        ["benchmarks[0].test_data_ref.git.url: must be an http or https address"],
+    ),
     "judge": (
         {"model": MODEL, "judge": {"url": "localhost:8000", "key": "s3cret"}, "benchmarks": [ENTRY]},
         ["judge.url: must be an http or https address", "judge.name: is missing", "judge.key: unknown key"],
@@ -97,7 +110,9 @@ DOCUMENTS = {
 
 @pytest.mark.parametrize(("document", "said"), DOCUMENTS.values(), ids=DOCUMENTS.keys())
 def test_bad_document_is_refused(cli: Any, write: Callable[..., Path], document: Any, said: list[str]) -> None:
-    refused(cli, cli("run", write("eval.yaml", document), "--catalog", cli.catalog), *said)
+    done = cli("run", write("eval.yaml", document), "--catalog", cli.catalog)
+    refused(cli, done, *said)
+    assert not any(secret in done.err for secret in ("s3cret", "hunter2"))
 
 
 def test_file_that_is_not_there_is_refused(cli: Any) -> None:

@@ -15,12 +15,12 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from dataclasses import dataclass
 from pathlib import Path
-from threading import Event, Thread
 from typing import Any, NamedTuple
 
 import pytest
+from stub_http import StubApi, StubRequest, hangs, served
 
 from evalhub_components.test_data.__main__ import main
 
@@ -45,95 +45,62 @@ class Done(NamedTuple):
     memory: int
 
 
-class GitServer(ThreadingHTTPServer):
+@dataclass
+class GitServer(StubApi):
     """Serves the repositories in a folder.
 
     `/open/NAME` is for everybody, `/closed/NAME` for the user `reader`; `/moved/NAME` redirects to `/open/NAME` of the
     host `elsewhere`, and `/silent/NAME` never answers.
 
     Attributes:
-        asked: path and credentials of every request.
         protocol: whether the second version of the protocol is spoken, where commits can be asked for by their ids.
         elsewhere: what `/moved/` redirects to.
     """
 
-    daemon_threads = True
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.asked: list[tuple[str, str | None]] = []
-        self.protocol = True
-        self.elsewhere = ""
-        self.over = Event()
-        super().__init__(("127.0.0.1", 0), GitRequest)
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}"
+    folder: Path
+    protocol: bool = True
+    elsewhere: str = ""
 
 
-class GitRequest(BaseHTTPRequestHandler):
-    server: GitServer
+class GitRequest(StubRequest):
+    api: GitServer
 
-    def do_GET(self) -> None:
-        path, _, query = self.path.partition("?")
-        _, kind, rest = path.split("/", 2)
-        self.server.asked.append((path, self.headers["Authorization"]))
+    def serve(self) -> None:
+        query = self.path.partition("?")[2]
+        _, kind, rest = self.route.split("/", 2)
         if kind == "silent":
-            self.server.over.wait(PATIENCE)
-            return
+            return hangs(self)
         if kind == "moved":
-            self.send_response(301)
-            self.send_header("Location", f"{self.server.elsewhere}/open/{rest}?{query}")
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-            return
+            return self.answer(301, b"", {"Location": f"{self.api.elsewhere}/open/{rest}?{query}"})
         wanted = base64.b64encode(f"reader:{PASSWORD}".encode()).decode()
         if kind == "closed" and self.headers["Authorization"] != f"Basic {wanted}":
-            self.send_response(401)
-            self.send_header("WWW-Authenticate", 'Basic realm="git"')
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-            return
-        self._git(rest, query)
-
-    do_POST = do_GET  # noqa: N815
+            return self.answer(401, b"", {"WWW-Authenticate": 'Basic realm="git"'})
+        return self._git(rest, query)
 
     def _git(self, path: str, query: str) -> None:
         environ = {
             "PATH": os.environ["PATH"],
             "GIT_CONFIG_GLOBAL": os.devnull,
-            "GIT_PROJECT_ROOT": str(self.server.folder),
+            "GIT_PROJECT_ROOT": str(self.api.folder),
             "GIT_HTTP_EXPORT_ALL": "1",
             "PATH_INFO": f"/{path}",
             "QUERY_STRING": query,
             "REQUEST_METHOD": self.command,
             "CONTENT_TYPE": self.headers["Content-Type"] or "",
             "HTTP_CONTENT_ENCODING": self.headers["Content-Encoding"] or "",
-            "GIT_PROTOCOL": (self.headers["Git-Protocol"] or "") if self.server.protocol else "",
+            "GIT_PROTOCOL": (self.headers["Git-Protocol"] or "") if self.api.protocol else "",
         }
-        body = self.rfile.read(int(self.headers["Content-Length"] or 0))
-        done = subprocess.run(["git", "http-backend"], input=body, env=environ, capture_output=True)
+        done = subprocess.run(["git", "http-backend"], input=self.content, env=environ, capture_output=True)
         head, _, content = done.stdout.partition(b"\r\n\r\n")
         headers = dict(line.split(": ", 1) for line in head.decode().split("\r\n"))
-        self.send_response(int(headers.pop("Status", "200").split()[0]))
-        for name, value in headers.items():
-            self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(content)
-
-    def log_message(self, *_: Any) -> None:
-        pass
+        self.answer(int(headers.pop("Status", "200").split()[0]), content, headers)
 
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[GitServer]:
     (tmp_path / "served").mkdir()
-    with GitServer(tmp_path / "served") as server:
-        Thread(target=server.serve_forever, daemon=True).start()
+    with served(GitServer(tmp_path / "served"), GitRequest) as server:
         yield server
-        server.over.set()
-        server.shutdown()
 
 
 class Repository:
@@ -193,7 +160,7 @@ def step(server: GitServer, tmp_path: Path) -> Step:
         environ: dict[str, str] | None = None,
         **secret: str,
     ) -> Done:
-        git = {"url": url or f"{server.url}/open/data.git", "ref": ref, "sub_path": sub_path}
+        git = {"url": url or f"{server.address}/open/data.git", "ref": ref, "sub_path": sub_path}
         variables = {"PATH": os.environ["PATH"], "EVALHUB_ALLOW_PRIVATE_HOSTS": "127.0.0.1", "HOME": "/nonexistent"}
         if secret:
             folder = tmp_path / "secret"
@@ -251,7 +218,7 @@ def test_a_branch_a_tag_and_a_commit_are_fetched_and_the_commit_is_recorded(
         assert done.status == 0, done.err
         assert contents(tmp_path) == files
         found = manifest(tmp_path)
-        assert found["source"] == {"type": "git", "url": f"{server.url}/open/data.git", "ref": ref}
+        assert found["source"] == {"type": "git", "url": f"{server.address}/open/data.git", "ref": ref}
         assert found["resolved"] == {"commit": commit}
         assert found["files"] == {
             name: {"size": len(content), "digest": f"sha256:{hashlib.sha256(content).hexdigest()}"}
@@ -284,7 +251,7 @@ def test_what_is_not_there_is_named(
     assert "there is no branch or tag 'v9' (check ref)" in refused(step("v9"), tmp_path)
     assert "a commit needs all its digits" in refused(step(commit[:10]), tmp_path)
     assert f"there is no commit {missing} (check ref)" in refused(step(missing), tmp_path)
-    assert "there is no git repository (check url)" in refused(step(url=f"{server.url}/open/other.git"), tmp_path)
+    assert "there is no git repository (check url)" in refused(step(url=f"{server.address}/open/other.git"), tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -330,7 +297,7 @@ def test_a_password_opens_a_closed_repository(
     repository: Repository, step: Step, tmp_path: Path, server: GitServer, secret: dict[str, str]
 ) -> None:
     repository.commit({"a": b"1"})
-    done = step(url=f"{server.url}/closed/data.git", **secret)
+    done = step(url=f"{server.address}/closed/data.git", **secret)
     assert done.status == 0, done.err
     assert contents(tmp_path) == {"a": b"1"}
     assert PASSWORD not in done.out + done.err + (tmp_path / "data" / MANIFEST).read_text()
@@ -345,7 +312,7 @@ def test_wrong_credentials_are_named_and_never_shown(
     repository: Repository, step: Step, tmp_path: Path, server: GitServer, secret: dict[str, str]
 ) -> None:
     repository.commit({"a": b"1"})
-    line = refused(step(url=f"{server.url}/closed/data.git", **secret), tmp_path)
+    line = refused(step(url=f"{server.address}/closed/data.git", **secret), tmp_path)
     assert "the credentials are refused, or there are none" in line
     assert not [value for name, value in secret.items() if name != "username" and value in line]
 
@@ -361,7 +328,7 @@ def test_no_process_has_the_password_among_its_arguments_or_variables(
     wrapper.write_text(f'#!/bin/sh\n{{ echo "$@"; env; }} >> {tmp_path}/called\nexec {real} "$@"\n')
     wrapper.chmod(0o755)
     path = {"PATH": f"{tmp_path}/bin:{os.environ['PATH']}"}
-    done = step(url=f"{server.url}/closed/data.git", environ=path, username="reader", password=PASSWORD)
+    done = step(url=f"{server.address}/closed/data.git", environ=path, username="reader", password=PASSWORD)
     assert done.status == 0, done.err
     called = (tmp_path / "called").read_text()
     assert "ls-remote" in called
@@ -386,7 +353,8 @@ def test_no_process_has_the_password_among_its_arguments_or_variables(
 )
 def test_only_plain_http_addresses_are_taken(step: Step, tmp_path: Path, url: str) -> None:
     line = refused(step(url=url), tmp_path)
-    assert line.startswith("git url: must ")
+    assert line.startswith("--ref: must be a test_data_ref as JSON (git.url: ")
+    assert "must be an http or https address" in line
     assert "hunter2-secret" not in line
 
 
@@ -395,13 +363,13 @@ def test_loopback_is_refused_unless_it_is_allowed(
 ) -> None:
     repository.commit({"a": b"1"})
     for host in ("127.0.0.1", "localhost", "2130706433", "127.1", "[::1]"):
-        url = f"http://{host}:{server.server_port}/open/data.git"
+        url = f"http://{host}:{server.port}/open/data.git"
         line = refused(step(url=url, environ={"EVALHUB_ALLOW_PRIVATE_HOSTS": "other.example"}), tmp_path)
         assert (
             "which is not a public address (an administrator can allow the host in EVALHUB_ALLOW_PRIVATE_HOSTS)" in line
         )
-    assert server.asked == []
-    url = f"http://localhost:{server.server_port}/open/data.git"
+    assert server.seen == []
+    url = f"http://localhost:{server.port}/open/data.git"
     done = step(url=url, environ={"EVALHUB_ALLOW_PRIVATE_HOSTS": "other.example, LocalHost"})
     assert done.status == 0, done.err
 
@@ -411,12 +379,12 @@ def test_git_connects_to_the_very_addresses_that_were_looked_at(
 ) -> None:
     repository.commit({"a": b"1"})
     # git itself cannot find this host, whose name ends as no real one does
-    found = [(2, 1, 6, "", ("127.0.0.1", server.server_port))]
+    found = [(2, 1, 6, "", ("127.0.0.1", server.port))]
     monkeypatch.setattr("socket.getaddrinfo", lambda *_, **__: found)
     monkeypatch.setenv("EVALHUB_ALLOW_PRIVATE_HOSTS", "data.invalid")
     monkeypatch.setenv("no_proxy", "*")
     monkeypatch.delenv("EVALHUB_TEST_DATA_SECRET", raising=False)
-    git = {"url": f"http://data.invalid:{server.server_port}/open/data.git", "ref": "main"}
+    git = {"url": f"http://data.invalid:{server.port}/open/data.git", "ref": "main"}
     assert main(["--ref", json.dumps({"git": git}), "--output", str(tmp_path / "data")]) == 0
     assert contents(tmp_path) == {"a": b"1"}
 
@@ -435,14 +403,14 @@ def test_a_redirect_is_not_followed_and_gets_no_credentials(
     repository: Repository, step: Step, tmp_path: Path, server: GitServer, same_host: bool
 ) -> None:
     repository.commit({"a": b"1"})
-    server.elsewhere = server.url if same_host else f"http://localhost:{server.server_port}"
-    line = refused(step(url=f"{server.url}/moved/data.git", username="reader", password=PASSWORD), tmp_path)
+    server.elsewhere = server.address if same_host else f"http://localhost:{server.port}"
+    line = refused(step(url=f"{server.address}/moved/data.git", username="reader", password=PASSWORD), tmp_path)
     assert "it redirects, which is not followed (name the address it redirects to)" in line
-    assert {path.split("/")[1] for path, _ in server.asked} == {"moved"}
+    assert {seen.path.split("/")[1] for seen in server.seen} == {"moved"}
 
 
 def test_a_silent_server_is_given_up(step: Step, tmp_path: Path, server: GitServer) -> None:
-    done = step(url=f"{server.url}/silent/data.git", environ={"EVALHUB_TEST_DATA_TIMEOUT": "1"})
+    done = step(url=f"{server.address}/silent/data.git", environ={"EVALHUB_TEST_DATA_TIMEOUT": "1"})
     assert "the server cannot be reached or broke off" in refused(done, tmp_path)
 
 
@@ -524,15 +492,15 @@ def test_memory_does_not_grow_with_a_file(repository: Repository, step: Step, tm
 
 
 def test_a_step_that_is_asked_to_stop_leaves_neither_files_nor_processes(tmp_path: Path, server: GitServer) -> None:
-    git = {"url": f"{server.url}/silent/data.git", "ref": "main"}
+    git = {"url": f"{server.address}/silent/data.git", "ref": "main"}
     command = [sys.executable, "-m", "evalhub_components.test_data", "--ref", json.dumps({"git": git})]
     environ = {"PATH": os.environ["PATH"], "EVALHUB_ALLOW_PRIVATE_HOSTS": "127.0.0.1", "EVALHUB_LIFELINE": "stdin"}
     for way in ("signal", "lifeline"):
-        server.asked.clear()
+        server.seen.clear()
         with subprocess.Popen(
             [*command, "--output", str(tmp_path / "data")], env=environ, stdin=subprocess.PIPE, stderr=subprocess.PIPE
         ) as process:
-            eventually(lambda: server.asked)
+            eventually(lambda: server.seen)
             assert (tmp_path / "data" / ".evalhub-partial").is_dir()
             if way == "signal":
                 process.terminate()
@@ -542,7 +510,7 @@ def test_a_step_that_is_asked_to_stop_leaves_neither_files_nor_processes(tmp_pat
                 process.stdin.close()
                 assert process.wait(PATIENCE) == 128 + signal.SIGTERM
         assert list((tmp_path / "data").iterdir()) == []
-        eventually(lambda: not processes_about(server.url))
+        eventually(lambda: not processes_about(server.address))
 
 
 def processes_about(text: str) -> list[str]:
@@ -575,7 +543,7 @@ def test_any_user_can_fetch_without_a_home_and_a_name(repository: Repository, se
         (folder / "secret").mkdir()
         (folder / "secret" / "password").write_text(PASSWORD)
         (folder / "secret" / "username").write_text("reader")
-        git = {"url": f"{server.url}/closed/data.git", "ref": "main"}
+        git = {"url": f"{server.address}/closed/data.git", "ref": "main"}
         arguments = ["--ref", json.dumps({"git": git}), "--output", str(folder / "data")]
         done = subprocess.run(
             [sys.executable, "-m", "evalhub_components.test_data", *arguments],

@@ -6,7 +6,16 @@ from typing import Any, Literal
 
 from pydantic import AliasChoices, Field, field_validator, model_validator
 
-from evalhub_components.schema.document import Document, Identifier, Number, Positive, Seconds, SecretName, Unit
+from evalhub_components.schema.document import (
+    Document,
+    Identifier,
+    Number,
+    Positive,
+    Seconds,
+    SecretName,
+    SourceURL,
+    Unit,
+)
 from evalhub_components.schema.provider import PassCriteria, PrimaryScore
 
 _LEAST_WEIGHT = 1e-6
@@ -103,7 +112,7 @@ class PVCData(Document):
 class GitData(Document):
     """A folder of a repository; the commit it resolved to is recorded."""
 
-    url: str
+    url: SourceURL
     ref: str
     sub_path: str | None = None
     secret_ref: SecretName | None = None

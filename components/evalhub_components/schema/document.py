@@ -110,5 +110,15 @@ EndpointURL = Annotated[
 ]
 """The base address of an OpenAI-compatible endpoint, ending in `/v1`."""
 
+SourceURL = Annotated[
+    str,
+    matching(
+        r"^https?://[^\s@/?#\\]+(/[^\s?#\\]*)?\Z",
+        "an http or https address such as https://host.example/path, without query, user and password "
+        "(credentials belong in a secret: secret_ref)",
+    ),
+]
+"""The address of data that is fetched; it is in plans and pipelines, which many may read."""
+
 Digest = Annotated[str, matching(r"^sha256:[0-9a-f]{64}\Z", "a digest: sha256: and 64 hexadecimal digits")]
 """The SHA-256 of some content, as OCI writes it."""
