@@ -9,24 +9,18 @@ from __future__ import annotations
 import base64
 import datetime
 import json
-import re
-import ssl
-import struct
-import threading
 import uuid
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from email.parser import BytesParser
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from socket import SHUT_RDWR, SO_LINGER, SOL_SOCKET
-from typing import Any, NamedTuple
-from urllib.parse import parse_qs, unquote, urlsplit
+from typing import Any
 
 import kfp_models
 import yaml
 from kfp_workflow import FINISHED, NEVER, Record, Workflow
+from stub_http import Behaviour, Refusal, StubApi, StubRequest, answers, served
 
 ROOT = "/apis/v2beta1"
 COLUMN = 255
@@ -35,39 +29,9 @@ COLUMN = 255
 CODES = {400: 3, 401: 16, 403: 7, 404: 5, 409: 6, 429: 8, 500: 13, 503: 14}
 """The status of gRPC for each of HTTP."""
 
-Behaviour = Callable[["Request"], None]
-
-
-class Seen(NamedTuple):
-    """A request that arrived; `body` is its JSON, None without."""
-
-    method: str
-    path: str
-    query: Mapping[str, str]
-    headers: Mapping[str, str]
-    body: Any
-
-
-class Refusal(Exception):
-    """An answer that is an error."""
-
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status = status
-
 
 @dataclass
-class Fault:
-    """Replaces the answers to the next `times` requests with this method, and a path in which `path` is found."""
-
-    method: str
-    path: re.Pattern[str]
-    behaviour: Behaviour
-    times: int
-
-
-@dataclass
-class KfpApi:
+class KfpApi(StubApi):
     """Holds what clients made.
 
     Attributes:
@@ -79,24 +43,18 @@ class KfpApi:
         invalid: what was wrong with request bodies; a test that sends only right ones asserts that this is empty.
     """
 
-    port: int = 0
-    scheme: str = "http"
     prefix: str = ""
     multi_user: bool = False
     users: dict[str, set[str]] = field(default_factory=dict)
     sessions: dict[str, set[str]] = field(default_factory=dict)
     dashboard: bool = False
-    seen: list[Seen] = field(default_factory=list)
     invalid: list[str] = field(default_factory=list)
-    faults: list[Fault] = field(default_factory=list)
     experiments: dict[str, Record] = field(default_factory=dict)
     pipelines: dict[str, Record] = field(default_factory=dict)
     versions: dict[str, Record] = field(default_factory=dict)
     runs: dict[str, Record] = field(default_factory=dict)
     recurring_runs: dict[str, Record] = field(default_factory=dict)
     namespaces: dict[str, str] = field(default_factory=dict)
-    lock: threading.RLock = field(default_factory=threading.RLock)
-    stopping: threading.Event = field(default_factory=threading.Event)
     made: int = 0
 
     def __post_init__(self) -> None:
@@ -105,22 +63,7 @@ class KfpApi:
 
     @property
     def endpoint(self) -> str:
-        return f"{self.scheme}://127.0.0.1:{self.port}{self.prefix}"
-
-    def fail(self, method: str, path: str, behaviour: Behaviour, times: int = 1) -> None:
-        self.faults.append(Fault(method, re.compile(path), behaviour, times))
-
-    def asked(self, method: str, path: str) -> list[Seen]:
-        """The requests with this method and a path in which `path` is found."""
-        return [seen for seen in self.seen if seen.method == method and re.search(path, seen.path)]
-
-    def fault(self, method: str, path: str) -> Behaviour | None:
-        with self.lock:
-            for fault in self.faults:
-                if fault.times and fault.method == method and fault.path.search(path):
-                    fault.times -= 1
-                    return fault.behaviour
-        return None
+        return f"{self.address}{self.prefix}"
 
     def now(self) -> str:
         """A moment at least a second later than those before: records are in the order of their making."""
@@ -357,91 +300,16 @@ def _check_parameters(spec: Record, given: Mapping[str, Any]) -> None:
             raise Refusal(400, f"Invalid input error: parameter {name} is not optional, yet has no value")
 
 
-class QuietServer(ThreadingHTTPServer):
-    daemon_threads = True
-    # a client that waits for the answer of a connection that is not accepted yet would wait for the kernel
-    request_queue_size = 64
-
-    def __init__(self, *arguments: Any) -> None:
-        super().__init__(*arguments)
-        self._open: set[Any] = set()
-
-    def process_request(self, request: Any, client_address: Any) -> None:
-        self._open.add(request)
-        super().process_request(request, client_address)
-
-    def shutdown_request(self, request: Any) -> None:
-        self._open.discard(request)
-        super().shutdown_request(request)
-
-    def hang_up(self) -> None:
-        """End the connections that clients keep open: a server that stops answers nobody any more."""
-        for request in list(self._open):
-            with suppress(OSError):
-                request.shutdown(SHUT_RDWR)
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that leaves is what some tests are about."""
-
-
-@contextmanager
 def kfp_api(
     certificate_and_key: tuple[Path, Path] | None = None, port: int = 0, api: KfpApi | None = None, **options: Any
-) -> Iterator[KfpApi]:
+) -> AbstractContextManager[KfpApi]:
     """A server inside the block, with TLS when it has a certificate; a restarted one is given `api` and `port`."""
-    api = api or KfpApi(**options)
-    api.scheme = "https" if certificate_and_key else "http"
-    api.stopping.clear()
-    server = QuietServer(("127.0.0.1", port), type("Bound", (Request,), {"api": api}))
-    api.port = server.server_port
-    if certificate_and_key:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(*certificate_and_key)
-        server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-    thread.start()
-    try:
-        yield api
-    finally:
-        api.stopping.set()
-        server.shutdown()
-        thread.join()
-        server.hang_up()
-        server.server_close()
-
-
-def answers(status: int, content: bytes | str = b"", **headers: str) -> Behaviour:
-    """Answer this; underscores in the headers' names stand for hyphens."""
-    body = content.encode() if isinstance(content, str) else content
-    return lambda request: request.answer(status, body, {name.replace("_", "-"): headers[name] for name in headers})
+    return served(api or KfpApi(**options), Request, certificate_and_key, port)
 
 
 def refuses(status: int, message: str = "ordered by the test", **headers: str) -> Behaviour:
     """Answer an error as the API does, such as `refuses(429, Retry_After="1")`."""
     return answers(status, json.dumps(error(status, message)), Content_Type="application/json", **headers)
-
-
-def drops(request: Request) -> None:
-    """Break the connection off without an answer."""
-    request.connection.setsockopt(SOL_SOCKET, SO_LINGER, struct.pack("ii", 1, 0))
-    request.close_connection = True
-    request.connection.close()
-
-
-def hangs(request: Request) -> None:
-    """Answer nothing until the server stops."""
-    request.api.stopping.wait(60)
-    request.close_connection = True
-
-
-def slow(seconds: float) -> Behaviour:
-    """Answer as always, but later."""
-
-    def behaviour(request: Request) -> None:
-        request.api.stopping.wait(seconds)
-        request.serve()
-
-    return behaviour
 
 
 def error(status: int, message: str) -> Record:
@@ -464,34 +332,10 @@ _FIELDS = {
 """What the real server filters and sorts by; tags, owners and parameters are not among them."""
 
 
-class Request(BaseHTTPRequestHandler):
+class Request(StubRequest):
     """One request."""
 
     api: KfpApi
-    protocol_version = "HTTP/1.1"
-    # headers and content leave together: apart, the second would wait for the client to acknowledge the first
-    wbufsize = 1 << 16
-    disable_nagle_algorithm = True
-
-    def log_message(self, *_: Any) -> None:
-        """The tests read `seen`."""
-
-    def _any(self) -> None:
-        split = urlsplit(self.path)
-        self.route = unquote(split.path)
-        self.query = {key: values[-1] for key, values in parse_qs(split.query, keep_blank_values=True).items()}
-        self.content = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        is_json = self.content and "json" in self.headers.get("Content-Type", "")
-        self.body: Any = json.loads(self.content) if is_json else None
-        headers = {name.lower(): value for name, value in self.headers.items()}
-        self.api.seen.append(Seen(self.command, self.route, self.query, headers, self.body))
-        behaviour = self.api.fault(self.command, self.route)
-        if behaviour:
-            behaviour(self)
-        else:
-            self.serve()
-
-    do_GET = do_POST = do_DELETE = do_PATCH = _any  # noqa: N815 - named by the library
 
     def serve(self) -> None:
         """Answer as always."""
@@ -502,20 +346,10 @@ class Request(BaseHTTPRequestHandler):
             return
         try:
             with self.api.lock:
-                found = self._found(self.route.removeprefix(root + "/"))
-                content = json.dumps(_public(found)).encode()
-            self.answer(200, content, {"Content-Type": "application/json"})
+                found = _public(self._found(self.route.removeprefix(root + "/")))
+            self.say(200, found)
         except Refusal as refusal:
-            content = json.dumps(error(refusal.status, str(refusal))).encode()
-            self.answer(refusal.status, content, {"Content-Type": "application/json"})
-
-    def answer(self, status: int, content: bytes, headers: Mapping[str, str]) -> None:
-        self.send_response(status)
-        for name, value in headers.items():
-            self.send_header(name, value)
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
+            self.say(refusal.status, error(refusal.status, str(refusal)))
 
     def _identity(self) -> set[str] | None:
         """The namespaces of whoever asks; None where everybody may do everything."""

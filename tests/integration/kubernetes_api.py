@@ -7,30 +7,25 @@ what `kubectl apply` would send: roles and bindings decide who may do what, as i
 from __future__ import annotations
 
 import base64
-import json
-import re
-import ssl
-import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, unquote, urlsplit
 
 import yaml
-from kfp_api import Behaviour, Fault, QuietServer, Refusal, Seen
 from kubernetes import client as models
+from stub_http import Behaviour, Refusal, StubApi, StubRequest, served
 
 TABLE = "as=Table"
 READS_NOTHING: dict[str, Any] = {"rules": []}
 EVERYTHING = {"rules": [{"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}]}
-REASONS = {401: "Unauthorized", 403: "Forbidden", 404: "NotFound", 400: "BadRequest"}
+REASONS = {400: "BadRequest", 401: "Unauthorized", 403: "Forbidden"}
+REASONS |= {404: "NotFound", 405: "MethodNotAllowed", 409: "AlreadyExists"}
 
 
 @dataclass
-class KubernetesApi:
+class KubernetesApi(StubApi):
     """Holds what was applied.
 
     Attributes:
@@ -40,20 +35,11 @@ class KubernetesApi:
         invalid: what was wrong with request bodies.
     """
 
-    port: int = 0
-    scheme: str = "http"
     users: dict[str, str] = field(default_factory=dict)
     named: bool = True
     written_by: bool = True
     objects: dict[tuple[str, str, str], dict[str, Any]] = field(default_factory=dict)
-    seen: list[Seen] = field(default_factory=list)
     invalid: list[str] = field(default_factory=list)
-    faults: list[Fault] = field(default_factory=list)
-    stopping: threading.Event = field(default_factory=threading.Event)
-
-    @property
-    def address(self) -> str:
-        return f"{self.scheme}://127.0.0.1:{self.port}"
 
     def apply(self, text: str) -> None:
         """Keep every document of a YAML file."""
@@ -89,10 +75,7 @@ class KubernetesApi:
         )
 
     def fail(self, method: str, path: str, behaviour: Behaviour, times: int = 1000) -> None:
-        self.faults.append(Fault(method, re.compile(path), behaviour, times))
-
-    def asked(self, method: str, path: str) -> list[Seen]:
-        return [seen for seen in self.seen if seen.method == method and re.search(path, seen.path)]
+        super().fail(method, path, behaviour, times)
 
     def may(self, user: str, groups: list[str], namespace: str, attributes: Mapping[str, Any]) -> bool:
         """Whether a role that is bound to the user or a group gives the right."""
@@ -164,51 +147,23 @@ def problems(value: Any, model: str, where: str = "") -> list[str]:
     return found
 
 
-class Request(BaseHTTPRequestHandler):
+def failure(refusal: Refusal) -> dict[str, Any]:
+    """What is answered instead of an object."""
+    status = {"status": "Failure", "message": str(refusal), "reason": REASONS[refusal.status], "code": refusal.status}
+    return {"apiVersion": "v1", "kind": "Status", "metadata": {}, **status}
+
+
+class Request(StubRequest):
     """One request."""
 
     api: KubernetesApi
-    protocol_version = "HTTP/1.1"
-    wbufsize = 1 << 16
-    disable_nagle_algorithm = True
-
-    def log_message(self, *_: Any) -> None:
-        """The tests read `seen`."""
-
-    def _any(self) -> None:
-        split = urlsplit(self.path)
-        self.route = unquote(split.path)
-        self.query = {key: values[-1] for key, values in parse_qs(split.query).items()}
-        content = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        self.body: Any = json.loads(content) if content else None
-        headers = {name.lower(): value for name, value in self.headers.items()}
-        self.api.seen.append(Seen(self.command, self.route, self.query, headers, self.body))
-        for fault in self.api.faults:
-            if fault.method == self.command and fault.path.search(self.route):
-                fault.behaviour(self)  # type: ignore[arg-type]  # it has what behaviours use
-                return
-        self.serve()
-
-    do_GET = do_POST = _any  # noqa: N815 - named by the library
 
     def serve(self) -> None:
         """Answer as always."""
-        status, document = 201 if self.command == "POST" else 200, {}
         try:
-            document = self._found()
+            self.say(201 if self.command == "POST" else 200, self._found())
         except Refusal as refusal:
-            status = refusal.status
-            document = {"kind": "Status", "status": "Failure", "message": str(refusal), "reason": REASONS[status]}
-            document["code"] = status
-        self.answer(status, json.dumps(document).encode(), {"Content-Type": "application/json"})
-
-    def answer(self, status: int, content: bytes, headers: Mapping[str, str]) -> None:
-        self.send_response(status)
-        for name, value in headers.items():
-            self.send_header(name, value)
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
+            self.say(refusal.status, failure(refusal))
 
     def _found(self) -> dict[str, Any]:
         scheme, _, token = self.headers.get("Authorization", "").partition(" ")
@@ -275,24 +230,8 @@ class Request(BaseHTTPRequestHandler):
         return body
 
 
-@contextmanager
 def kubernetes_api(
     users: Mapping[str, str], certificate_and_key: tuple[Path, Path] | None = None
-) -> Iterator[KubernetesApi]:
+) -> AbstractContextManager[KubernetesApi]:
     """A server inside the block; `users` are names by token."""
-    api = KubernetesApi(users=dict(users), scheme="https" if certificate_and_key else "http")
-    server = QuietServer(("127.0.0.1", 0), type("Bound", (Request,), {"api": api}))
-    api.port = server.server_port
-    if certificate_and_key:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(*certificate_and_key)
-        server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-    thread.start()
-    try:
-        yield api
-    finally:
-        api.stopping.set()
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    return served(KubernetesApi(users=dict(users)), Request, certificate_and_key)

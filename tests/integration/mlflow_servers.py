@@ -7,17 +7,16 @@ import os
 import shutil
 import signal
 import socket
-import ssl
 import subprocess
 import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from threading import Thread
+
+from stub_http import Seen, StubApi, StubRequest, served
 
 PATIENCE = 120  # seconds until a server that should answer does not
 
@@ -69,83 +68,42 @@ def mlflow_server(folder: Path, made: Path | None = None, *options: str) -> Iter
 
 
 @dataclass
-class Seen:
-    """A request that passed the proxy."""
-
-    method: str
-    path: str
-    headers: dict[str, str]
-
-
-@dataclass
-class Proxy:
+class Proxy(StubApi):
     """What stands in front of a server.
 
     Attributes:
-        address: to be used instead of the server's.
-        seen: every request.
+        server: its address; the proxy's own is to be used instead.
         before: is called with every request before it goes on.
     """
 
-    address: str
-    seen: list[Seen] = field(default_factory=list)
+    server: str
     before: Callable[[Seen], None] = lambda _: None
 
 
-@contextmanager
-def proxied(server: str, certificate_and_key: tuple[Path, Path] | None = None) -> Iterator[Proxy]:
-    """A proxy in front of `server`; over TLS with a certificate."""
+class _Passing(StubRequest):
+    api: Proxy
+    reads_all = False
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def _pass(self) -> None:
-            seen = Seen(self.command, self.path, dict(self.headers.items()))
-            proxy.seen.append(seen)
-            proxy.before(seen)
-            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            if "chunked" in self.headers.get("Transfer-Encoding", ""):
-                while size := int(self.rfile.readline(), 16):
-                    body += self.rfile.read(size)
-                    self.rfile.readline()
+    def serve(self) -> None:
+        self.api.before(self.seen)
+        body = self.read()
+        if "chunked" in self.headers.get("Transfer-Encoding", ""):
+            while size := int(self.rfile.readline(), 16):
+                body += self.rfile.read(size)
                 self.rfile.readline()
-            connection = http.client.HTTPConnection(server.removeprefix("http://"), timeout=PATIENCE)
-            dropped = ("Host", "Connection", "Accept-Encoding", "Transfer-Encoding", "Content-Length")
-            connection.request(
-                self.command,
-                self.path,
-                body,
-                {name: value for name, value in self.headers.items() if name.title() not in dropped},
-            )
-            answer = connection.getresponse()
-            content = answer.read()
-            self.send_response(answer.status)
-            self.send_header("Content-Type", answer.getheader("Content-Type") or "text/plain")
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
-            connection.close()
+            self.rfile.readline()
+        connection = http.client.HTTPConnection(self.api.server.removeprefix("http://"), timeout=PATIENCE)
+        dropped = ("Host", "Connection", "Accept-Encoding", "Transfer-Encoding", "Content-Length")
+        headers = {name: value for name, value in self.headers.items() if name.title() not in dropped}
+        connection.request(self.command, self.path, body, headers)
+        answer = connection.getresponse()
+        self.answer(answer.status, answer.read(), {"Content-Type": answer.getheader("Content-Type") or "text/plain"})
+        connection.close()
 
-        do_GET = do_POST = do_PUT = do_PATCH = _pass  # noqa: N815
 
-        def log_message(self, format: str, *args: object) -> None:
-            pass
-
-    listener = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    listener.daemon_threads = True
-    if certificate_and_key:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(*certificate_and_key)
-        listener.socket = context.wrap_socket(listener.socket, server_side=True)
-    proxy = Proxy(f"{'https' if certificate_and_key else 'http'}://127.0.0.1:{listener.server_port}")
-    thread = Thread(target=listener.serve_forever, args=(0.05,))
-    thread.start()
-    try:
-        yield proxy
-    finally:
-        listener.shutdown()
-        thread.join()
-        listener.server_close()
+def proxied(server: str, certificate_and_key: tuple[Path, Path] | None = None) -> AbstractContextManager[Proxy]:
+    """A proxy in front of `server`; over TLS with a certificate."""
+    return served(Proxy(server), _Passing, certificate_and_key)
 
 
 @contextmanager

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import ssl
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from email.message import Message
 from typing import Any
+
+from stub_http import StubApi, StubRequest, served
 
 
 @dataclass
@@ -21,7 +22,7 @@ class Server:
     """
 
     answers: dict[str, Any]
-    requests: list[tuple[str, dict[str, str], Any]] = field(default_factory=list)
+    requests: list[tuple[str, Message, Any]] = field(default_factory=list)
     url: str = ""
 
     def asked(self, path: str) -> int:
@@ -39,43 +40,16 @@ class Server:
 def serving(answers: dict[str, Any], context: ssl.SSLContext | None = None) -> Iterator[Server]:
     server = Server(answers)
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_GET(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            server.requests.append((self.path, dict(self.headers.items()), json.loads(body) if body else None))
+    class Request(StubRequest):
+        def serve(self) -> None:
+            server.requests.append((self.path, self.headers, self.body))
             status, document, headers = server.answer(self.path)
             raw = document if isinstance(document, bytes) else json.dumps(document).encode()
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(raw)))
-            for name, value in headers.items():
-                self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(raw)
+            self.answer(status, raw, headers)
 
-        def do_POST(self) -> None:
-            self.do_GET()
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    class Quiet(ThreadingHTTPServer):
-        def handle_error(self, *_: object) -> None:
-            pass  # a client that does not trust the certificate hangs up
-
-    http = Quiet(("127.0.0.1", 0), Handler)
-    if context is not None:
-        http.socket = context.wrap_socket(http.socket, server_side=True)
-    thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    server.url = f"{'https' if context else 'http'}://localhost:{http.server_port}/v1"
-    try:
+    with served(StubApi(), Request, context) as api:
+        server.url = f"{api.scheme}://localhost:{api.port}/v1"
         yield server
-    finally:
-        http.shutdown()
-        thread.join()
-        http.server_close()
 
 
 def models(*names: str, **fields: Any) -> tuple[int, dict[str, Any]]:

@@ -7,7 +7,6 @@ Deployment are started; tasks of pipelines are started by others, who say so wit
 from __future__ import annotations
 
 import base64
-import json
 import os
 import re
 import secrets
@@ -15,20 +14,17 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
 
 import yaml
 from executors import Mount, outside
-from kfp_api import QuietServer, Refusal
-from kubernetes_api import problems
+from kubernetes_api import failure, problems
+from stub_http import Refusal, StubApi, StubRequest, served
 
 Record = dict[str, Any]
 
@@ -48,8 +44,6 @@ _KINDS = {
     "networkpolicies": "NetworkPolicy",
     "deployments": "Deployment",
 }
-_REASONS = {400: "BadRequest", 401: "Unauthorized", 403: "Forbidden"}
-_REASONS |= {404: "NotFound", 405: "MethodNotAllowed", 409: "AlreadyExists"}
 _PROFILE = "pipelines.kubeflow.org/enabled"
 _STORE_SECRET = "mlpipeline-minio-artifact"
 
@@ -70,7 +64,7 @@ class PodProcess:
 
 
 @dataclass
-class Kubernetes:
+class Kubernetes(StubApi):
     """What clients made.
 
     Attributes:
@@ -82,12 +76,10 @@ class Kubernetes:
     """
 
     folder: Path
-    address: str = ""
     token: str = field(default_factory=lambda: secrets.token_hex(16))
     forbidden: set[str] = field(default_factory=set)
     objects: dict[tuple[str, str, str], Record] = field(default_factory=dict)
     pods: dict[tuple[str, str], PodProcess] = field(default_factory=dict)
-    lock: threading.RLock = field(default_factory=threading.RLock)
     invalid: list[str] = field(default_factory=list)
     dry_runs: set[str] = field(default_factory=set)
 
@@ -267,71 +259,44 @@ def start(argv: list[str], environ: Mapping[str, str], folder: Path | str, log: 
 def process_kubernetes(folder: Path) -> Iterator[Kubernetes]:
     """A server inside the block; what it started ends with it."""
     kubernetes = Kubernetes(folder / "mounts")
-    server = QuietServer(("127.0.0.1", 0), type("Bound", (_Request,), {"kubernetes": kubernetes}))
-    kubernetes.address = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-    thread.start()
     try:
-        yield kubernetes
+        with served(kubernetes, _Request):
+            yield kubernetes
     finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
         kubernetes.stop()
 
 
-class _Request(BaseHTTPRequestHandler):
-    kubernetes: Kubernetes
-    protocol_version = "HTTP/1.1"
-    wbufsize = 1 << 16
-    disable_nagle_algorithm = True
+class _Request(StubRequest):
+    api: Kubernetes
 
-    def _any(self) -> None:
-        content = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+    def serve(self) -> None:
         try:
-            if self.headers.get("Authorization") != f"Bearer {self.kubernetes.token}":
+            if self.headers.get("Authorization") != f"Bearer {self.api.token}":
                 raise Refusal(401, "Unauthorized")
-            with self.kubernetes.lock:
-                status, answer = self._found(json.loads(content) if content else {})
-        except Refusal as error:
-            failure = {
-                "status": "Failure",
-                "reason": _REASONS[error.status],
-                "message": str(error),
-                "code": error.status,
-            }
-            status, answer = error.status, {"apiVersion": "v1", "kind": "Status", "metadata": {}, **failure}
-        body = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "text/plain" if isinstance(answer, bytes) else "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
+            with self.api.lock:
+                found = self._found()
+        except Refusal as refusal:
+            return self.say(refusal.status, failure(refusal))
+        if isinstance(found, bytes):
+            return self.answer(200, found, {"Content-Type": "text/plain"})
+        return self.say(201 if self.command == "POST" else 200, found)
 
-    do_GET = do_POST = do_DELETE = _any  # noqa: N815 - named by the library
-
-    def log_message(self, *_: Any) -> None:
-        """The tests look at what is there."""
-
-    def _found(self, body: Record) -> tuple[int, Record | bytes]:
-        url = urlsplit(self.path)
-        query = {key: values[-1] for key, values in parse_qs(url.query).items()}
-        match = _PATH.fullmatch(url.path)
+    def _found(self) -> Record | bytes:
+        match = _PATH.fullmatch(self.route)
         if match is None or (plural := match["plural"]) not in _KINDS:
             raise Refusal(404, "the server could not find the requested resource")
         namespace, name = match["namespace"] or "", match["name"]
-        kubernetes = self.kubernetes
         if match["part"] == "log":
-            kubernetes.find(namespace, "pods", name)
-            return 200, kubernetes.pods[namespace, name].log.read_bytes()
+            self.api.find(namespace, "pods", name)
+            return self.api.pods[namespace, name].log.read_bytes()
         if self.command == "POST" and not name:
-            return 201, kubernetes.create(namespace, plural, body, query.get("dryRun") == "All")
+            return self.api.create(namespace, plural, self.body or {}, self.query.get("dryRun") == "All")
         if self.command == "DELETE" and name:
-            return 200, kubernetes.delete(namespace, plural, name)
+            return self.api.delete(namespace, plural, name)
         if self.command == "GET" and name:
-            return 200, kubernetes.find(namespace, plural, name)
+            return self.api.find(namespace, plural, name)
         if self.command == "GET":
-            return 200, kubernetes.list(namespace, plural, query.get("labelSelector", ""))
+            return self.api.list(namespace, plural, self.query.get("labelSelector", ""))
         raise Refusal(405, "the server does not allow this method on the requested resource")
 
 

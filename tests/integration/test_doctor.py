@@ -9,9 +9,7 @@ import stat
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 from typing import Any
 from unittest import mock
 
@@ -20,7 +18,7 @@ import yaml
 from click.testing import CliRunner
 from conftest import Done
 from container_engine import Engine, engine
-from kfp_api import KfpApi, answers, hangs, kfp_api, refuses
+from kfp_api import KfpApi, kfp_api, refuses
 from kubernetes_api import EVERYTHING, KubernetesApi, kubernetes_api
 from mlflow_servers import free_port, mlflow_server, proxied, silent_server
 from registries import (
@@ -32,6 +30,7 @@ from registries import (
     token_registry,
     write_certificates,
 )
+from stub_http import StubApi, StubRequest, answers, hangs, served
 
 from evalhub_components.errors import EvalHubError
 from evalhub_components.evidence.signing import keys
@@ -995,30 +994,13 @@ def test_all_that_an_eval_yaml_names_holds_here_and_on_the_cluster(
     assert left_in(tls_registry, "team/evidence") == []
 
 
-class refusing:  # noqa: N801 - a context manager, used as the functions beside it
+@contextlib.contextmanager
+def refusing(status: int) -> Iterator[str]:
     """A server that answers every request with one status; the block gets its address."""
 
-    def __init__(self, status: int) -> None:
-        class Handler(BaseHTTPRequestHandler):
-            def _refuse(self) -> None:
-                self.rfile.read(int(self.headers.get("Content-Length") or 0))
-                self.send_response(status)
-                self.send_header("Content-Length", "0")
-                self.end_headers()
+    class Refusing(StubRequest):
+        def serve(self) -> None:
+            self.answer(status)
 
-            do_GET = do_POST = _refuse  # noqa: N815
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._thread = Thread(target=self._server.serve_forever, args=(0.05,))
-
-    def __enter__(self) -> str:
-        self._thread.start()
-        return f"http://127.0.0.1:{self._server.server_port}"
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
+    with served(StubApi(), Refusing) as api:
+        yield api.address

@@ -8,7 +8,6 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import kfp_launcher
@@ -16,8 +15,9 @@ import pytest
 from executors import Mount, Pod, Processes, outside
 from google.protobuf import json_format
 from kfp.dsl.base_component import BaseComponent
+from stub_http import served
 from test_images import FOREIGN
-from test_test_data_git import GitServer, Repository
+from test_test_data_git import GitRequest, GitServer, Repository
 
 from evalhub_components.aggregate.component import aggregate
 from evalhub_components.benchmark.component import benchmark
@@ -181,14 +181,11 @@ def steps(
 
     made = {"fingerprint": cluster.launch(fingerprint("an-image"), given)}
     given["fingerprint"] = made["fingerprint"].paths["digest"].read_text()
-    with GitServer(folder / "served") as server:
-        Thread(target=server.serve_forever, daemon=True).start()
-        ref = {"git": {"url": f"{server.url}/open/data.git", "ref": "main"}}
+    with served(GitServer(folder / "served"), GitRequest) as server:
+        ref = {"git": {"url": f"{server.address}/open/data.git", "ref": "main"}}
         made["test_data"] = cluster.launch(
             data_component("an-image"), {"ref": json.dumps(ref)}, EVALHUB_ALLOW_PRIVATE_HOSTS="127.0.0.1"
         )
-        server.over.set()
-        server.shutdown()
     made["benchmark"] = cluster.launch(
         benchmark("an-image", test_data=""),
         {**given, "task": task(0, 1)},

@@ -7,12 +7,12 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import pytest
 from pipeline_interpreter import Interpreter
-from test_test_data_git import GitServer, Repository
+from stub_http import served
+from test_test_data_git import GitRequest, GitServer, Repository
 
 from evalhub_pipelines import compiler
 from evalhub_pipelines.catalog import Catalog
@@ -43,11 +43,8 @@ class Reader(FrameworkAdapter):
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[GitServer]:
     (tmp_path / "served").mkdir()
-    with GitServer(tmp_path / "served") as server:
-        Thread(target=server.serve_forever, daemon=True).start()
+    with served(GitServer(tmp_path / "served"), GitRequest) as server:
         yield server
-        server.over.set()
-        server.shutdown()
 
 
 def catalog(tmp_path: Path, *refs: Any) -> Path:
@@ -82,7 +79,7 @@ def test_a_local_run_fetches_from_git_and_records_the_commit(
     server: GitServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     commit = Repository(server.folder / "data.git").commit({"quiz": {"score.txt": b"0.75"}})
-    ref = {"git": {"url": f"{server.url}/open/data.git", "ref": "main", "sub_path": "quiz"}}
+    ref = {"git": {"url": f"{server.address}/open/data.git", "ref": "main", "sub_path": "quiz"}}
     folder = catalog(tmp_path, ref, ref)
     status, shown, said = run(folder, tmp_path, monkeypatch, EVALHUB_ALLOW_PRIVATE_HOSTS="127.0.0.1")
     assert status == 0, said
@@ -100,7 +97,7 @@ def test_a_local_run_fetches_from_git_and_records_the_commit(
 def test_a_source_that_cannot_be_fetched_stops_the_run_with_its_reason(
     server: GitServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ref = {"git": {"url": f"{server.url}/open/nowhere.git", "ref": "main"}}
+    ref = {"git": {"url": f"{server.address}/open/nowhere.git", "ref": "main"}}
     folder = catalog(tmp_path, ref)
     status, _, said = run(folder, tmp_path, monkeypatch, EVALHUB_ALLOW_PRIVATE_HOSTS="127.0.0.1")
     assert status == 2
@@ -119,7 +116,7 @@ def test_a_folder_stands_for_a_volume_on_a_laptop(tmp_path: Path, monkeypatch: p
 
 def test_a_pipeline_fetches_each_source_once_and_hands_it_on(server: GitServer, tmp_path: Path) -> None:
     Repository(server.folder / "data.git").commit({"score.txt": b"0.75"})
-    ref = {"git": {"url": f"{server.url}/open/data.git", "ref": "main", "secret_ref": "git-reader"}}
+    ref = {"git": {"url": f"{server.address}/open/data.git", "ref": "main", "secret_ref": "git-reader"}}
     path = tmp_path / "c.yaml"
     path.write_text(compiler.compile_plan(of("c", Catalog.of(catalog(tmp_path, ref, ref))).plan))
     provider = {"EVALHUB_PROVIDER_DIR": str(tmp_path / "catalog" / "providers" / "reader")}

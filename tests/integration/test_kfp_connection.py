@@ -15,8 +15,9 @@ import kfp_server_api
 import pytest
 import yaml
 from click.testing import CliRunner
-from kfp_api import KfpApi, answers, drops, hangs, kfp_api, refuses, slow
+from kfp_api import KfpApi, kfp_api, refuses
 from registries import write_certificates
+from stub_http import answers, drops, hangs, slow
 
 from evalhub_components.errors import EvalHubError, NotFound
 from evalhub_pipelines.cli import connecting

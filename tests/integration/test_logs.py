@@ -21,8 +21,9 @@ from evalhub_pipelines.client.runs import run_logs, run_state
 from evalhub_pipelines.client.runs.pod_logs import Unreadable
 
 sys.path.insert(0, str(Path(__file__).parent))
-from kfp_api import KfpApi, answers, drops, kfp_api
+from kfp_api import KfpApi, kfp_api
 from kfp_runs import FIRST, SECOND, TASKS, end, start, to
+from stub_http import answers, drops
 
 TOKEN = "token-of-the-tests-1"
 SERVER = "/apis/v1alpha1/runs/.*/nodes/{}/log$"

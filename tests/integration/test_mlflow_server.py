@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from mlflow_servers import Seen, database, free_port, mlflow_server, proxied, silent_server
+from mlflow_servers import database, free_port, mlflow_server, proxied, silent_server
 from registries import write_certificates
+from stub_http import Seen
 from test_tracking import a_recording, children
 
 from evalhub_components import atomic

@@ -12,18 +12,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs
 
 import pytest
 from container_engine import missing
 from faulty_registry import (
     PASSWORD,
-    Behaviour,
     FaultyRegistry,
-    answers,
     breaks_off,
     drops,
     faulty_registry,
@@ -44,6 +40,7 @@ from registries import (
     token_registry,
     write_certificates,
 )
+from stub_http import Behaviour, StubApi, StubRequest, answers, served
 from token_server import Asked
 
 from evalhub_components.errors import EvalHubError, NotFound, Tampered
@@ -349,33 +346,14 @@ def test_an_identity_token_is_exchanged_for_tokens(token_registry: RunningRegist
 
 
 def test_a_token_server_without_tls_gets_no_password(tmp_path: Path) -> None:
-    asked = []
-
-    class Eavesdropper(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            asked.append(self.headers)
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Eavesdropper)
     certificate, _ = write_certificates(tmp_path / "registry" / "tls")
-    auth = {
-        "token": {
-            "realm": f"http://127.0.0.1:{server.server_port}/token",
-            "service": "s",
-            "issuer": "i",
-            "rootcertbundle": str(certificate),
-        }
-    }
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-    thread.start()
-    try:
+    with served(StubApi(), StubRequest) as eavesdropper:
+        realm = f"{eavesdropper.address}/token"
+        auth = {"token": {"realm": realm, "service": "s", "issuer": "i", "rootcertbundle": str(certificate)}}
         with running_registry(tmp_path / "registry", auth=auth, tls=True, login=LOGIN) as running:  # noqa: SIM117
             with pytest.raises(EvalHubError, match="token server without TLS"):
                 open_registry(running).check_push()
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
-    assert asked == []
+    assert eavesdropper.seen == []
 
 
 def test_an_unknown_certificate_is_refused_with_the_cure(tls_registry: RunningRegistry, tmp_path: Path) -> None:
@@ -1157,8 +1135,8 @@ def test_threads_that_meet_an_expired_token_share_the_new_one(faulty: FaultyRegi
 
     faulty.barrier = threading.Barrier(WORKERS, all_refused, timeout=PATIENCE)
     push(tmp_path / "layout", store)
-    scopes = [parse_qs(seen.path)["scope"] for seen in faulty.asked("GET", "/token")][before:]
-    assert sorted(scopes) == [[f"repository:{REPOSITORY}:pull"], [f"repository:{REPOSITORY}:pull,push"]]
+    scopes = [seen.query["scope"] for seen in faulty.asked("GET", "/token")][before:]
+    assert sorted(scopes) == [f"repository:{REPOSITORY}:pull", f"repository:{REPOSITORY}:pull,push"]
 
 
 def test_a_token_that_is_refused_again_is_no_reason_to_go_on_asking(faulty: FaultyRegistry, tmp_path: Path) -> None:

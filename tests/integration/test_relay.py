@@ -165,8 +165,9 @@ def test_a_refusal_is_final_and_shows_no_key(relay: Any, status: int) -> None:
         assert KEY not in found.ledger.explain()
 
 
-def test_what_the_server_finds_wrong_with_a_request_is_lost_at_once(relay: Any) -> None:
-    with serving({f"/v1{CHAT}": (422, {"detail": "too long"})}) as server, relay(server.url) as found:
+@pytest.mark.parametrize("status", [422, 501])
+def test_what_the_server_finds_wrong_with_a_request_is_lost_at_once(relay: Any, status: int) -> None:
+    with serving({f"/v1{CHAT}": (status, {"detail": "too long"})}) as server, relay(server.url) as found:
         ask(found)
         assert server.asked(f"/v1{CHAT}") == 1
         assert "too long" in found.ledger.explain()
@@ -174,6 +175,15 @@ def test_what_the_server_finds_wrong_with_a_request_is_lost_at_once(relay: Any) 
 
 def test_an_unreachable_server_is_found_before_the_framework_starts(relay: Any) -> None:
     with relay(NOWHERE, tries=1) as found, pytest.raises(EvalHubError, match=r"^cannot connect: http://127\.0\.0\.1:9"):
+        found.check()
+
+
+@pytest.mark.parametrize("role", ["model", "judge"])
+def test_what_keeps_it_from_the_server_names_the_key_that_says_where_it_is(relay: Any, role: str) -> None:
+    with (
+        relay(NOWHERE, tries=1, role=role) as found,
+        pytest.raises(EvalHubError, match=rf"check host and port in {role}\.url"),
+    ):
         found.check()
 
 

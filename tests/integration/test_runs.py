@@ -17,8 +17,9 @@ from evalhub_pipelines.client.failures import Refused, Unavailable
 from evalhub_pipelines.client.runs import run_actions, run_list
 
 sys.path.insert(0, str(Path(__file__).parent))
-from kfp_api import KfpApi, drops, kfp_api, refuses
+from kfp_api import KfpApi, kfp_api, refuses
 from kfp_runs import FIRST, end, run, start, to
+from stub_http import drops
 
 NOBODY = "00000000-0000-4000-8000-000000000000"
 

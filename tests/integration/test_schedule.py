@@ -14,7 +14,8 @@ import kfp_runs
 import pytest
 import yaml
 from click.testing import CliRunner, Result
-from kfp_api import KfpApi, Request, drops, kfp_api, refuses
+from kfp_api import KfpApi, Request, kfp_api, refuses
+from stub_http import drops
 
 from evalhub_components.errors import EvalHubError, InvalidDocument, NotFound
 from evalhub_pipelines.cli.scheduling import schedule as command

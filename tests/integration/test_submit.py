@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
-from kfp_api import KfpApi, Request, answers, drops, hangs, kfp_api, refuses, slow
+from kfp_api import KfpApi, Request, kfp_api, refuses
+from stub_http import answers, drops, hangs, slow
 
 from evalhub_components.errors import EvalHubError, InvalidDocument
 from evalhub_pipelines.client import creation

@@ -8,13 +8,12 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from dataclasses import dataclass, field
 from pathlib import Path
-from threading import Thread
 from typing import Any, NamedTuple
-from urllib.parse import unquote
 
 import pytest
+from stub_http import StubApi, StubRequest, served
 
 PATIENCE = 300  # seconds; far beyond what anything here takes
 MANIFEST = ".evalhub-data.json"
@@ -23,59 +22,37 @@ TOKEN = "hf_the_secret_token"
 FILES = {"README.md": b"# data\n", "data/a.jsonl": b"1\n", "data/more/b.jsonl": b"22\n", "data2/c": b""}
 
 
-class Hub(ThreadingHTTPServer):
+@dataclass
+class Hub(StubApi):
     """Serves the data set `team/open` to everybody and `team/closed` to who has the token.
 
     Attributes:
-        asked: path and token of every request.
         more: files that are listed, and not there.
     """
 
-    daemon_threads = True
-
-    def __init__(self) -> None:
-        self.asked: list[tuple[str, str | None]] = []
-        self.more: dict[str, int] = {}
-        super().__init__(("127.0.0.1", 0), HubRequest)
+    more: dict[str, int] = field(default_factory=dict)
 
 
-class HubRequest(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    server: Hub
+class HubRequest(StubRequest):
+    api: Hub
 
-    def do_GET(self) -> None:
-        path = unquote(self.path.partition("?")[0])
-        self.server.asked.append((path, self.headers["Authorization"]))
-        parts = path.removeprefix("/api").removeprefix("/datasets/").split("/")
+    def serve(self) -> None:
+        parts = self.route.removeprefix("/api").removeprefix("/datasets/").split("/")
         repo, what, rest = "/".join(parts[:2]), parts[2] if len(parts) > 2 else "", parts[3:]
         allowed = repo == "team/open" or self.headers["Authorization"] == f"Bearer {TOKEN}"
         if repo not in ("team/open", "team/closed") or not allowed:
-            return self.answer(401, {"error": "Repository not found"}, {"X-Error-Code": "RepoNotFound"})
+            return self.say(401, {"error": "Repository not found"}, {"X-Error-Code": "RepoNotFound"})
         if rest and rest[0] not in ("main", "v1", COMMIT):
-            return self.answer(404, {"error": "Invalid rev id"}, {"X-Error-Code": "RevisionNotFound"})
+            return self.say(404, {"error": "Invalid rev id"}, {"X-Error-Code": "RevisionNotFound"})
         if what in ("", "revision"):
-            return self.answer(200, {"id": repo, "sha": COMMIT, "siblings": []})
+            return self.say(200, {"id": repo, "sha": COMMIT, "siblings": []})
         if what == "tree":
-            sizes = {name: len(content) for name, content in FILES.items()} | self.server.more
+            sizes = {name: len(content) for name, content in FILES.items()} | self.api.more
             listed = [{"type": "file", "path": name, "size": size, "oid": "0" * 40} for name, size in sizes.items()]
-            return self.answer(200, [{"type": "directory", "path": "data", "oid": "1" * 40}, *listed])
+            return self.say(200, [{"type": "directory", "path": "data", "oid": "1" * 40}, *listed])
         content = FILES["/".join(rest[1:])]
         etag = hashlib.sha256(content).hexdigest()
         return self.answer(200, content, {"ETag": f'"{etag}"', "X-Repo-Commit": COMMIT})
-
-    do_HEAD = do_GET  # noqa: N815
-
-    def answer(self, status: int, body: Any, headers: dict[str, str] | None = None) -> None:
-        content = body if isinstance(body, bytes) else json.dumps(body).encode()
-        self.send_response(status)
-        for name, value in {**(headers or {}), "Content-Length": str(len(content))}.items():
-            self.send_header(name, value)
-        self.end_headers()
-        if self.command == "GET":
-            self.wfile.write(content)
-
-    def log_message(self, *_: Any) -> None:
-        pass
 
 
 class Done(NamedTuple):
@@ -88,10 +65,8 @@ class Done(NamedTuple):
 
 @pytest.fixture
 def hub() -> Iterator[Hub]:
-    with Hub() as hub:
-        Thread(target=hub.serve_forever, daemon=True).start()
+    with served(Hub(), HubRequest) as hub:
         yield hub
-        hub.shutdown()
 
 
 Step = Callable[..., Done]
@@ -108,7 +83,7 @@ def step(hub: Hub, tmp_path: Path) -> Step:
             (secret / "hf-token").write_text(token)
         environ = {
             "PATH": os.environ["PATH"],
-            "HF_ENDPOINT": endpoint or f"http://127.0.0.1:{hub.server_port}",
+            "HF_ENDPOINT": endpoint or hub.address,
             "HF_TOKEN": "hf_of_this_machine",  # of whoever works here, and not for this
             "HOME": "/nonexistent",
             "NO_PROXY": "127.0.0.1",
@@ -169,7 +144,7 @@ def test_a_sub_path_is_all_that_arrives(step: Step, tmp_path: Path, sub_path: st
 def test_a_token_opens_a_closed_data_set_and_only_the_secrets_own_is_sent(step: Step, tmp_path: Path, hub: Hub) -> None:
     line = refused(step("team/closed"), tmp_path)
     assert "no such data set, or it is private" in line
-    assert {token for _, token in hub.asked} == {None}
+    assert {seen.headers["Authorization"] for seen in hub.seen} == {None}
     done = step("team/closed", token=TOKEN)
     assert done.status == 0, done.err
     assert contents(tmp_path) == FILES
@@ -189,4 +164,4 @@ def test_names_and_sizes_are_checked_before_anything_is_downloaded(step: Step, t
     assert "'../../evil' has an empty part, '.' or '..'" in refused(step(), tmp_path)
     hub.more = {"large": 60 << 30}
     assert "holds more than 53687091200 bytes" in refused(step(), tmp_path)
-    assert not [path for path, _ in hub.asked if "/resolve/" in path]
+    assert not [seen for seen in hub.seen if "/resolve/" in seen.path]

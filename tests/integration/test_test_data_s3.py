@@ -12,15 +12,13 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Event, Thread
 from typing import Any, NamedTuple
 
 import boto3
 import pytest
 from botocore.config import Config
+from stub_http import StubApi, StubRequest, answers, hangs, served
 
 PATIENCE = 300  # seconds; far beyond what anything here takes
 MANIFEST = ".evalhub-data.json"
@@ -338,136 +336,75 @@ def test_memory_does_not_grow_with_an_object(bucket: Any, step: Step, tmp_path: 
     assert large.memory < small.memory + (48 << 20)
 
 
-class Answers(BaseHTTPRequestHandler):
-    """A server for one test."""
-
-    protocol_version = "HTTP/1.1"
-
-    def head(self, status: int, length: int) -> None:
-        self.send_response(status)
-        self.send_header("Content-Length", str(length))
-        self.send_header("ETag", '"tag"')
-        self.end_headers()
-
-    def log_message(self, *_: Any) -> None:
-        pass
+@pytest.fixture
+def stub() -> Iterator[StubApi]:
+    """A server that answers what is ordered."""
+    with served(StubApi(), StubRequest) as api:
+        yield api
 
 
-@contextmanager
-def answering(handler: type[Answers]) -> Iterator[str]:
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-
-
-def test_without_credentials_nothing_is_signed_and_a_refusal_names_the_cure(step: Step, tmp_path: Path) -> None:
-    signatures = []
-
-    class Closed(Answers):
-        def do_HEAD(self) -> None:
-            signatures.append(self.headers["Authorization"])
-            self.head(403, 0)
-
-        def do_GET(self) -> None:
-            signatures.append(self.headers["Authorization"])
-            answer = b"<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>"
-            self.head(403, len(answer))
-            self.wfile.write(answer)
-
-    with answering(Closed) as endpoint:
-        none = {"AWS_ACCESS_KEY_ID": None, "AWS_SECRET_ACCESS_KEY": None}
-        line = refused(step("bucket", "one", AWS_S3_ENDPOINT=endpoint, **none), tmp_path)
+def test_without_credentials_nothing_is_signed_and_a_refusal_names_the_cure(
+    step: Step, tmp_path: Path, stub: StubApi
+) -> None:
+    stub.fail("HEAD", "", answers(403))
+    stub.fail("GET", "", answers(403, "<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>"))
+    none = {"AWS_ACCESS_KEY_ID": None, "AWS_SECRET_ACCESS_KEY": None}
+    line = refused(step("bucket", "one", AWS_S3_ENDPOINT=stub.address, **none), tmp_path)
     assert "access is denied" in line
     assert "name a secret: secret_ref" in line
-    assert signatures == [None, None]
+    assert [seen.headers["Authorization"] for seen in stub.seen] == [None, None]
 
 
-def test_an_address_without_s3_is_said_in_one_line(step: Step, tmp_path: Path) -> None:
-    class Website(Answers):
-        def do_HEAD(self) -> None:
-            self.head(404, 0)
-
-        def do_GET(self) -> None:
-            self.head(404, 10)
-            self.wfile.write(b"<html><br>")
-
-    with answering(Website) as endpoint:
-        line = refused(step("bucket", "one", AWS_S3_ENDPOINT=endpoint), tmp_path)
+def test_an_address_without_s3_is_said_in_one_line(step: Step, tmp_path: Path, stub: StubApi) -> None:
+    for method in ("HEAD", "GET"):
+        stub.fail(method, "", answers(404, "<html><br>"), times=9)
+    line = refused(step("bucket", "one", AWS_S3_ENDPOINT=stub.address), tmp_path)
     assert "no S3 answers there (check AWS_S3_ENDPOINT)" in line
 
 
-def test_an_object_that_changes_meanwhile_is_refused(step: Step, tmp_path: Path) -> None:
-    class Changing(Answers):
-        def do_HEAD(self) -> None:
-            self.head(200, 10)
-
-        def do_GET(self) -> None:
-            self.head(412 if self.headers["If-Match"] == '"tag"' else 200, 0)
-
-    with answering(Changing) as endpoint:
-        line = refused(step("bucket", "one", AWS_S3_ENDPOINT=endpoint), tmp_path)
+def test_an_object_that_changes_meanwhile_is_refused(step: Step, tmp_path: Path, stub: StubApi) -> None:
+    stub.fail("HEAD", "", answers(200, bytes(10), ETag='"tag"'), times=9)
+    stub.fail(
+        "GET", "", lambda request: request.answer(412 if request.headers["If-Match"] == '"tag"' else 200), times=9
+    )
+    line = refused(step("bucket", "one", AWS_S3_ENDPOINT=stub.address), tmp_path)
     assert "one: changed since it was listed (try again)" in line
 
 
-def test_a_silent_server_is_given_up(step: Step, tmp_path: Path) -> None:
-    heard = Event()
-
-    class Silent(Answers):
-        def do_HEAD(self) -> None:
-            heard.wait(PATIENCE)
-            self.close_connection = True
-
-        def do_GET(self) -> None:
-            self.do_HEAD()
-
-    with answering(Silent) as endpoint:
-        line = refused(step("bucket", "one", {"EVALHUB_TEST_DATA_TIMEOUT": "1"}, AWS_S3_ENDPOINT=endpoint), tmp_path)
-        heard.set()
+def test_a_silent_server_is_given_up(step: Step, tmp_path: Path, stub: StubApi) -> None:
+    for method in ("HEAD", "GET"):
+        stub.fail(method, "", hangs, times=9)
+    line = refused(step("bucket", "one", {"EVALHUB_TEST_DATA_TIMEOUT": "1"}, AWS_S3_ENDPOINT=stub.address), tmp_path)
     assert "cannot be reached or broke off" in line
 
 
-def test_a_broken_download_goes_on_where_it_broke_off(step: Step, tmp_path: Path) -> None:
+def test_a_broken_download_goes_on_where_it_broke_off(step: Step, tmp_path: Path, stub: StubApi) -> None:
     content = random.Random(1).randbytes(4 << 20)
-    ranges = []
 
-    class Breaking(Answers):
-        def do_HEAD(self) -> None:
-            self.head(200, len(content))
+    def breaks(request: StubRequest) -> None:
+        assert request.headers["If-Match"] == '"tag"'
+        start = int((request.headers["Range"] or "bytes=0-").removeprefix("bytes=").removesuffix("-"))
+        headers = {"Content-Length": str(len(content) - start), "ETag": '"tag"'}
+        request.answer(206 if start else 200, content[start : start + (1 << 20)], headers)
+        request.close_connection = True
 
-        def do_GET(self) -> None:
-            ranges.append(self.headers["Range"])
-            assert self.headers["If-Match"] == '"tag"'
-            start = int((self.headers["Range"] or "bytes=0-").removeprefix("bytes=").removesuffix("-"))
-            self.head(206 if start else 200, len(content) - start)
-            self.wfile.write(content[start : start + (1 << 20)])
-            self.close_connection = True
-
-    with answering(Breaking) as endpoint:
-        done = step("bucket", "one", AWS_S3_ENDPOINT=endpoint)
+    stub.fail("HEAD", "", answers(200, content, ETag='"tag"'), times=9)
+    stub.fail("GET", "", breaks, times=9)
+    done = step("bucket", "one", AWS_S3_ENDPOINT=stub.address)
     assert done.status == 0, done.err
     assert contents(tmp_path / "data") == {"one": content}
+    ranges = [seen.headers["Range"] for seen in stub.asked("GET", "")]
     assert ranges == [None, "bytes=1048576-", "bytes=2097152-", "bytes=3145728-"]
     assert manifest(tmp_path / "data")["files"]["one"]["digest"] == f"sha256:{hashlib.sha256(content).hexdigest()}"
 
 
-def test_what_cannot_fit_is_refused_before_the_first_byte(step: Step, tmp_path: Path) -> None:
-    asked = []
-
-    class Huge(Answers):
-        def do_HEAD(self) -> None:
-            self.head(200, 1 << 50)
-
-        def do_GET(self) -> None:
-            asked.append(self.path)
-            self.head(500, 0)
-
-    with answering(Huge) as endpoint:
-        limit = {"EVALHUB_TEST_DATA_MAX_BYTES": str(1 << 51)}
-        line = refused(step("bucket", "one", limit, AWS_S3_ENDPOINT=endpoint), tmp_path)
+def test_what_cannot_fit_is_refused_before_the_first_byte(step: Step, tmp_path: Path, stub: StubApi) -> None:
+    stub.fail("HEAD", "", answers(200, Content_Length=str(1 << 50), ETag='"tag"'), times=9)
+    limit = {"EVALHUB_TEST_DATA_MAX_BYTES": str(1 << 51)}
+    line = refused(step("bucket", "one", limit, AWS_S3_ENDPOINT=stub.address), tmp_path)
     assert line.startswith(f"{tmp_path / 'data'}: the disk has ")
     assert line.endswith(f"bytes free, and the data needs {1 << 50}\n")
-    assert asked == []
+    assert not stub.asked("GET", "")
 
 
 def test_a_disk_that_fills_up_on_the_way_is_named(bucket: Any, store: Store, tmp_path: Path) -> None:

@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from kfp_api import KfpApi, answers, drops, hangs, kfp_api, refuses
+from kfp_api import KfpApi, kfp_api, refuses
 from recorded_runs import LARGE, benchmarks, end, start
+from stub_http import answers, drops, hangs
 
 from evalhub_components.errors import NotFound
 from evalhub_pipelines.client.connection import Connection

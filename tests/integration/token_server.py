@@ -5,13 +5,9 @@ from __future__ import annotations
 import base64
 import datetime
 import json
-import ssl
 import time
 from collections.abc import Mapping
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
-from types import TracebackType
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs, urlsplit
 
@@ -19,6 +15,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, utils
 from cryptography.x509.oid import NameOID
+from stub_http import StubApi, StubRequest, served
 
 _LEEWAY = 60  # seconds that docker-registry takes a token for after it has expired
 
@@ -53,29 +50,19 @@ class TokenServer:
         self.refresh_tokens: dict[str, str] = {}
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._certificate = _self_signed(self._key)
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), _request_handler(self))
-        self._http.daemon_threads = True
-        if certificate_and_key:
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            context.load_cert_chain(*certificate_and_key)
-            self._http.socket = context.wrap_socket(self._http.socket, server_side=True)
-        self._scheme = "https" if certificate_and_key else "http"
+        self._http = StubApi()
+        self._served = served(self._http, _request_handler(self), certificate_and_key)
 
     def __enter__(self) -> TokenServer:
-        self._thread = Thread(target=self._http.serve_forever, args=(0.05,))
-        self._thread.start()
+        self._served.__enter__()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._http.shutdown()
-        self._thread.join()
-        self._http.server_close()
+    def __exit__(self, *error: Any) -> None:
+        self._served.__exit__(*error)
 
     @property
     def realm(self) -> str:
-        return f"{self._scheme}://127.0.0.1:{self._http.server_port}/token"
+        return f"{self._http.address}/token"
 
     @property
     def certificate(self) -> bytes:
@@ -109,18 +96,16 @@ class TokenServer:
         return f"{signed}.{_encoded(r.to_bytes(32, 'big') + s.to_bytes(32, 'big'))}"
 
 
-def _request_handler(tokens: TokenServer) -> type[BaseHTTPRequestHandler]:
-    class Request(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            user, password = self._login()
-            query = parse_qs(urlsplit(self.path).query)
-            self._answer(tokens.answer(user, password, " ".join(query.get("scope", [])), None))
-
-        def do_POST(self) -> None:
-            form = parse_qs(self.rfile.read(int(self.headers["Content-Length"])).decode())
+def _request_handler(tokens: TokenServer) -> type[StubRequest]:
+    class Request(StubRequest):
+        def serve(self) -> None:
+            if self.command == "GET":
+                scopes = parse_qs(urlsplit(self.path).query).get("scope", [])  # there may be several
+                return self._give(tokens.answer(*self._login(), " ".join(scopes), None))
+            form = parse_qs(self.content.decode())
             if form["grant_type"] != ["refresh_token"]:
-                return self._answer(None)
-            return self._answer(tokens.answer(None, None, form.get("scope", [""])[0], form["refresh_token"][0]))
+                return self._give(None)
+            return self._give(tokens.answer(None, None, form.get("scope", [""])[0], form["refresh_token"][0]))
 
         def _login(self) -> tuple[str | None, str | None]:
             kind, _, value = (self.headers["Authorization"] or "").partition(" ")
@@ -129,15 +114,9 @@ def _request_handler(tokens: TokenServer) -> type[BaseHTTPRequestHandler]:
             user, _, password = base64.b64decode(value).decode().partition(":")
             return user, password
 
-        def _answer(self, value: Any) -> None:
-            content = json.dumps(value if value is not None else {"details": "incorrect username or password"}).encode()
-            self.send_response(200 if value is not None else 401)
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
-
-        def log_message(self, *_: object) -> None:
-            pass
+        def _give(self, value: Any) -> None:
+            refusal = {"details": "incorrect username or password"}
+            self.say(200 if value is not None else 401, value or refusal)
 
     return Request
 
