@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -10,6 +11,8 @@ from evalhub_components import atomic
 from evalhub_components.errors import EvalHubError
 from evalhub_components.schema.plan import EvaluationPlan
 from evalhub_pipelines.catalog import Catalog
+
+_PINNED = r"[^\s@]+@sha256:[0-9a-f]{64}"
 
 
 def of(arguments: Sequence[str], lock: Path | None, catalog: Catalog) -> dict[str, str]:
@@ -22,11 +25,12 @@ def of(arguments: Sequence[str], lock: Path | None, catalog: Catalog) -> dict[st
     Raises:
         EvalHubError: an argument has another form or names no provider, or the file is no such lock.
     """
-    chosen = (read_lock(lock) if lock else {}) | parse(arguments)
-    unknown = chosen.keys() - {"components", *catalog.provider_ids()}
-    if unknown and not lock:
+    named = parse(arguments)
+    unknown = named.keys() - {"components", *catalog.provider_ids()}
+    if unknown:
         raise EvalHubError(f"--image: there is no provider {sorted(unknown)[0]!r}")
-    return chosen
+    # a lock may have been made of a larger catalogue
+    return (read_lock(lock) if lock else {}) | named
 
 
 def parse(arguments: Sequence[str]) -> dict[str, str]:
@@ -53,7 +57,7 @@ def read_lock(path: Path) -> dict[str, str]:
         images = {"components": document["components"], **document["providers"]}
     except (KeyError, TypeError):
         raise EvalHubError(f"{path}: is no lock of images (make push-images writes one)") from None
-    unpinned = [name for name, image in images.items() if "@sha256:" not in str(image)]
+    unpinned = [name for name, image in images.items() if not re.fullmatch(_PINNED, str(image))]
     if unpinned:
         raise EvalHubError(f"{path}: {', '.join(unpinned)}: not pinned by digest")
     return images

@@ -333,6 +333,14 @@ def test_a_log_that_is_gone_cannot_be_followed(api: KfpApi) -> None:
         list(run_logs.logs(to(api), red_run(api), FIRST, follow=True))
 
 
+def test_a_task_that_was_never_begun_has_no_log_to_follow(api: KfpApi) -> None:
+    run_id = start(api)
+    api.advance(run_id, "FAILED", {"fingerprint": "FAILED"})
+    done = logs(api, run_id, FIRST, "--follow")
+    assert done.status == 2
+    assert "quickstart_arithmetic: has had no pod" in done.error
+
+
 HOSTILE = "\x1b]0;title\x07\x1b[31mred\x1b[0m \x1b[2J\u202egpj.exe\x9b31m\tdone\r\n 10%\r 99%\r100%\n"
 
 

@@ -336,6 +336,25 @@ def test_a_file_that_is_another_pipeline_is_refused(
     assert api.seen == []
 
 
+def test_a_part_of_a_pipeline_is_refused(
+    cli: Cli,
+    submitted: Callable[..., Submission],
+    api: KfpApi,
+    trial: Path,
+    catalog: Path,
+    tmp_path: Path,
+    write: Callable[..., Path],
+) -> None:
+    done = cli("compile", trial, "--catalog", catalog, IMAGE, "--output", tmp_path / "compiled")
+    assert done.status == 0, done.err
+    lines = (tmp_path / "compiled" / "trial.yaml").read_text().splitlines(keepends=True)
+    second = lines.index("---\n")
+    for end in (second, second + 1, second + 5, len(lines) - 1):
+        with pytest.raises(EvalHubError, match="is only a part of a pipeline"):
+            submitted(write("part.yaml", "".join(lines[:end])), images=None)
+    assert api.seen == []
+
+
 def test_tenants_have_their_own_pipelines_and_experiments(
     submitted: Callable[..., Submission], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -536,11 +555,21 @@ def test_bad_input_sends_nothing_and_is_said_all_at_once(
         (["--wait", "--detach"], "--detach does not wait"),
         (["--timeout", "5m"], "only --wait reads a verdict"),
         (["--image", "nobody=example.org/x:1"], "there is no provider 'nobody'"),
+        (["--image", "nobody=example.org/x:1", "--image-lock", "lock.json"], "there is no provider 'nobody'"),
         (["--config", "eval.yaml"], "either SOURCE or --config"),
         (["--provider", "obedient", "-b", "a"], "give either SOURCE, or --provider"),
         (["--wait", "--report", "junit=trial.yaml/x.xml"], "trial.yaml"),
     ],
-    ids=["annotations", "wait and detach", "time-out of nothing", "image", "two sources", "provider", "report"],
+    ids=[
+        "annotations",
+        "wait and detach",
+        "time-out of nothing",
+        "image",
+        "image beside a lock",
+        "two sources",
+        "provider",
+        "report",
+    ],
 )
 def test_wrong_usage_sends_nothing(command: Callable[..., Done], api: KfpApi, arguments: list[str], words: str) -> None:
     done = command(*arguments)

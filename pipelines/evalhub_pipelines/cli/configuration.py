@@ -35,9 +35,10 @@ def set_values(profile: str, values: tuple[str, ...]) -> None:
             # the text is not repeated: it may be a token, and some end in "="
             raise click.UsageError(f"every value must be KEY=VALUE (keys: {KEYS})")
         given[key.strip().replace("-", "_")] = value.strip()
-    before = profiles.read()
-    after = profiles.changed(before, profile, given)
-    file = profiles.write(after)
+    with profiles.changing():
+        before = profiles.read()
+        after = profiles.changed(before, profile, given)
+        file = profiles.write(after)
     note = ", now the current one" if after.current == profile != before.current else ""
     click.echo(f"{output.near(file)}: profile {profile} written{note}")
 
@@ -91,5 +92,6 @@ def use(profile: str) -> None:
     """make PROFILE the current one"""
     from evalhub_pipelines.client import profiles
 
-    profiles.write(profiles.used(profiles.read(), profile))
+    with profiles.changing():
+        profiles.write(profiles.used(profiles.read(), profile))
     click.echo(f"profile {profile} is the current one")

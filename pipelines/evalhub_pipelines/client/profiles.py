@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import stat
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -169,13 +171,28 @@ def used(profiles: Profiles, name: str) -> Profiles:
     return profiles.model_copy(update={"current": name})
 
 
+@contextmanager
+def changing() -> Iterator[None]:
+    """Let nobody else read the profiles to change them, until these are written."""
+    folder = path().resolve().parent
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
 def write(profiles: Profiles) -> Path:
-    """Keep the profiles, whole or not at all, where nobody else reads them; return the file."""
+    """Keep the profiles, whole or not at all, where nobody else reads them; return the file.
+
+    Inside `changing`.
+    """
     import yaml
 
     # what a link leads to is written, not the link: people keep their configuration elsewhere
     file = path().resolve()
-    file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     data: dict[str, Any] = {"current": profiles.current} if profiles.current else {}
     data |= {"profiles": {name: profile.as_yaml() for name, profile in profiles.profiles.items()}}
     # mkstemp makes a file of mode 0600, and that is what it stays

@@ -389,8 +389,9 @@ def test_private_hosts_are_allowed_for_test_data_alone(hosts: tuple[str, ...]) -
     assert found == ({"exec-test-data": "gitea.ci.svc,git.lan"} if hosts else {})
 
 
-def test_an_image_lock_must_pin_by_digest(tmp_path: Path) -> None:
+@pytest.mark.parametrize("image", ["r/p:1", "r/p@sha256:", "@sha256:" + "a" * 64, "r/p@sha256:" + "a" * 63, None])
+def test_an_image_lock_must_pin_by_digest(tmp_path: Path, image: str | None) -> None:
     lock = tmp_path / "lock.json"
-    lock.write_text(json.dumps({"components": "r/c@sha256:" + "a" * 64, "providers": {"p": "r/p:1"}}))
+    lock.write_text(json.dumps({"components": "r/c@sha256:" + "a" * 64, "providers": {"p": image}}))
     with pytest.raises(EvalHubError, match="p: not pinned by digest"):
         chosen_images.read_lock(lock)

@@ -44,6 +44,14 @@ def written(content: str) -> Path:
     return file
 
 
+def test_profiles_that_are_set_at_once_are_all_kept(home: Path) -> None:
+    command = [Path(sys.executable).with_name("evalhub-kfp"), "config", "set"]
+    names = [f"p{number}" for number in range(6)]
+    started = [subprocess.Popen([*command, name, "endpoint=https://kf.example"]) for name in names]
+    assert [one.wait() for one in started] == [0] * 6
+    assert sorted(profiles.read().profiles) == names
+
+
 def test_what_was_set_can_be_read_and_is_nobody_elses_business() -> None:
     result = run("set", "prod", "endpoint=https://kf.example/pipeline", "namespace=team-a", "token_env=KF_TOKEN")
     assert result.exit_code == 0, message(result)

@@ -139,6 +139,8 @@ def _followed(connection: Connection, run_id: str, task: str, tail: int | None) 
                 with suppress(*(() if is_over else (Unreadable, Unavailable))):
                     yield from _new(connection, state, Line(part.title, pod, ""), shown, tail, is_over)
         if is_over:
+            if bare := [f"{part.title}: has had no pod" for part in _parts(steps) if not part.pods]:
+                raise Unreadable("\n".join(bare))
             return
         time.sleep(PAUSE)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
@@ -120,23 +120,37 @@ def of_file(path: Path) -> Pipeline:
     """Return the pipeline in a file of `evalhub-kfp compile`.
 
     Raises:
-        EvalHubError: it holds another pipeline, or none.
+        EvalHubError: it holds another pipeline, a part of one, or none.
     """
     import yaml
 
     text = path.read_text("utf-8")
     loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
-        spec = next(iter(yaml.load_all(text, Loader=loader)))
+        spec, *others = yaml.load_all(text, Loader=loader)
         said = _DESCRIPTION.search(spec["pipelineInfo"]["description"])
         inputs = spec["root"]["inputDefinitions"]["parameters"]
         defaults = {name: it["defaultValue"] for name, it in inputs.items() if it.get("defaultValue")}
         required = tuple(sorted(name for name, it in inputs.items() if not it.get("isOptional")))
-    except (yaml.YAMLError, KeyError, TypeError, AttributeError, StopIteration):
+        is_whole = _is_whole(spec, others)
+    except (yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError):
         said = None
     if said is None:
         raise EvalHubError(f"{path}: is no pipeline of a collection (evalhub-kfp compile writes such files)")
+    if not is_whole:
+        # it would run, without secrets and so without a signature
+        raise EvalHubError(f"{path}: is only a part of a pipeline: what its pods get is missing (compile it again)")
     return Pipeline(said[1], said[2], said[3], text, lambda: text, frozenset(inputs), defaults, required)
+
+
+def _is_whole(spec: Mapping[str, Any], others: Sequence[Any]) -> bool:
+    """Return whether a document says of every executor's pod what the compiler says of each."""
+    try:
+        (platforms,) = others
+        pods = platforms["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+        return all(pods[name]["securityContext"]["runAsNonRoot"] is True for name in spec["deploymentSpec"]["executors"])
+    except (KeyError, TypeError, ValueError):
+        return False
 
 
 def _compiler() -> list[str]:
