@@ -363,11 +363,10 @@ def _asked(judge: RecordedJudge | None, tasks: Sequence[BenchmarkTask]) -> Recor
         return None
     secret = directories.secret(judge.secret, "judge.auth.secret_ref") if judge.secret else None
     try:
-        found = steps.fingerprint(judge.url, judge.name, secret, service_account=bool(judge.service_account))
+        by_account = bool(judge.service_account)
+        found = steps.fingerprint(judge.url, judge.name, secret, service_account=by_account, role="judge")
     except EvalHubError as error:
-        # the step takes whom it asks for the model
-        said = str(error).replace("model.url", "judge.url").replace("model.auth", "judge.auth")
-        raise EvalHubError(f"the judge: {said}") from None
+        raise EvalHubError(f"the judge: {error}") from None
     return judge.model_copy(update={"fingerprint": found.digest()})
 
 

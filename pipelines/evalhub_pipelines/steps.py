@@ -10,8 +10,8 @@ import tempfile
 from pathlib import Path
 
 from evalhub_components import atomic
-from evalhub_components.credentials import MODEL_SECRET
 from evalhub_components.errors import EvalHubError
+from evalhub_components.fingerprint import SECRETS
 from evalhub_components.schema.collection import TestDataRef
 from evalhub_components.schema.plan import EvaluationPlan
 from evalhub_components.schema.run import Fingerprint, RunRecord
@@ -19,12 +19,15 @@ from evalhub_components.test_data import pvc
 from evalhub_components.test_data.secret import TEST_DATA_SECRET
 
 
-def fingerprint(url: str, name: str, secret: Path | None, *, service_account: bool = False) -> Fingerprint:
+def fingerprint(
+    url: str, name: str, secret: Path | None, *, service_account: bool = False, role: str = "model"
+) -> Fingerprint:
     """Return which model answers at `url`.
 
     Args:
         secret: folder with the model's credentials.
         service_account: ask with the token of a service account.
+        role: what it is in the evaluation: `model`, or `judge`.
 
     Raises:
         EvalHubError: the model cannot be reached, refuses the key, or has another name; with the cure.
@@ -33,7 +36,7 @@ def fingerprint(url: str, name: str, secret: Path | None, *, service_account: bo
         output = Path(folder) / "fingerprint.json"
         argv = ["evalhub_components.fingerprint", "--model-url", url, "--model-name", name, "--output", str(output)]
         argv += ["--model-auth", "service-account"] if service_account else []
-        _step(argv, {MODEL_SECRET: str(secret)} if secret else {})
+        _step([*argv, "--role", role], {SECRETS[role]: str(secret)} if secret else {})
         return Fingerprint.model_validate(atomic.read_json(output))
 
 

@@ -51,11 +51,6 @@ class Endpoint:
             return None
         return proxy if "://" in proxy else f"http://{proxy}"
 
-    @property
-    def proxy_host(self) -> str:
-        """Host and port of the proxy, which may be shown, unlike its password."""
-        return urlsplit(self.proxy or "").netloc.rpartition("@")[2]
-
     def ssl_context(self) -> ssl.SSLContext:
         """Return a context that trusts the system's certificates and the model's own."""
         return ssl.create_default_context(cafile=str(self.bundle) if self.bundle else None)

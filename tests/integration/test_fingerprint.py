@@ -42,19 +42,22 @@ def whole(**changes: Any) -> dict[str, Any]:
 def step(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Run the step as a process; its document is `tmp_path/fingerprint.json`."""
 
-    def run(url: str, name: str = "demo-model", **secret: str) -> subprocess.CompletedProcess[str]:
+    def run(
+        url: str, name: str = "demo-model", options: tuple[str, ...] = (), **secret: str
+    ) -> subprocess.CompletedProcess[str]:
         environ = {key: value for key, value in os.environ.items() if not key.lower().endswith("_proxy")}
         environ.pop("EVALHUB_MODEL_SECRET", None)
+        environ.pop("EVALHUB_JUDGE_SECRET", None)
         if secret:
             folder = tmp_path / "secret"
             folder.mkdir(exist_ok=True)
             for key, content in secret.items():
                 (folder / key.replace("api_key", "api-key")).write_text(content)
-            environ["EVALHUB_MODEL_SECRET"] = str(folder)
+            environ["EVALHUB_JUDGE_SECRET" if "judge" in options else "EVALHUB_MODEL_SECRET"] = str(folder)
         return subprocess.run(
             [
                 *(sys.executable, "-m", "evalhub_components.fingerprint", "--model-url", url, "--model-name", name),
-                *("--output", str(tmp_path / "fingerprint.json")),
+                *("--output", str(tmp_path / "fingerprint.json"), *options),
             ],
             env=environ,
             capture_output=True,
@@ -358,6 +361,14 @@ def test_a_server_that_hangs_up_is_named() -> None:
     assert said.startswith(f"{url}: cannot be reached")
 
 
+def test_a_proxy_that_is_not_there_is_not_taken_for_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    port = free_port()
+    monkeypatch.setenv("http_proxy", f"http://me:hidden@127.0.0.1:{port}")
+    said = refusal("http://model.invalid/v1")
+    assert f"there is no way through the proxy 127.0.0.1:{port}, which does not answer (check HTTP_PROXY" in said
+    assert "hidden" not in said
+
+
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 @pytest.mark.parametrize("path", ["/v1/models", "/v1/chat/completions"])
 def test_a_redirect_is_refused_and_the_key_stays_here(status: int, path: str) -> None:
@@ -451,3 +462,57 @@ def test_a_ca_file_that_is_none_is_named(tmp_path: Path) -> None:
     (tmp_path / "ca_cert").write_text("not a certificate")
     said = refusal("https://localhost:1/v1", ca_cert=tmp_path / "ca_cert")
     assert said.startswith(f"{tmp_path}/ca_cert: is not a CA certificate in PEM form")
+
+
+# ---- whom it asks
+
+
+JUDGE = ("--role", "judge")
+
+
+@pytest.mark.parametrize(
+    ("secret", "sent"),
+    [
+        ({}, "sent no key: set judge.auth.secret_ref, or for KServe judge.auth.service_account"),
+        ({"api_key": KEY}, "sent the key in judge.auth.secret_ref"),
+        ({"hf-token": "another"}, "sent no key: the secret in judge.auth.secret_ref holds no file api-key"),
+    ],
+    ids=["no-secret", "wrong-key", "secret-without-key"],
+)
+def test_a_judge_that_refuses_is_not_taken_for_the_model(step: Any, secret: dict[str, str], sent: str) -> None:
+    with running(DemoModelSettings(api_key="another-key")) as judge:
+        done = step(judge.base_url, options=JUDGE, **secret)
+    assert done.returncode == 2
+    assert sent in done.stderr
+    assert "model." not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("address", "cure"),
+    [
+        ("http://127.0.0.1:{port}/v1", "check host and port in judge.url"),
+        ("http://judge.invalid/v1", "check judge.url"),
+    ],
+    ids=["nobody-listens", "no-such-host"],
+)
+def test_a_judge_that_cannot_be_reached_is_not_taken_for_the_model(step: Any, address: str, cure: str) -> None:
+    done = step(address.format(port=free_port()), options=JUDGE)
+    assert done.returncode == 2
+    assert cure in done.stderr
+    assert "model." not in done.stderr
+
+
+def test_a_judge_whose_certificate_is_unknown_is_not_taken_for_the_model(certificate: Any, step: Any) -> None:
+    ca, tls = certificate
+    with tls() as server:
+        done = step(server.url, MODEL, JUDGE, api_key=KEY)
+        assert "(give its CA as ca_cert in judge.auth.secret_ref)" in done.stderr
+        assert step(server.url, MODEL, JUDGE, api_key=KEY, ca_cert=ca.read_text()).returncode == 0
+
+
+def test_what_a_judge_is_asked_with_is_named_as_in_its_form(step: Any, tmp_path: Path) -> None:
+    with running(DemoModelSettings()) as judge:
+        done = step(judge.base_url, options=(*JUDGE, "--model-auth", "sk-a-key-in-the-wrong-field"))
+        assert done.stderr == "judge_auth: must be secret or service-account\n"
+        done = step(judge.base_url, options=JUDGE, misspelt="x")
+        assert f"{tmp_path / 'secret'} (EVALHUB_JUDGE_SECRET): has no api-key" in done.stderr

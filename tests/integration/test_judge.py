@@ -184,6 +184,19 @@ def test_a_judge_that_refuses_the_key_ends_the_run_before_it_begins(
     assert done.status == 2
     assert f"the judge: {server.base_url}: refuses access" in done.err
     assert "judge.auth.secret_ref" in done.err
+    assert "model.auth" not in done.err
+    assert cli.run_directories() == []
+
+
+def test_a_judge_that_is_not_there_ends_the_run_before_it_begins(
+    cli: Any, judged: Path, model: DemoModelServer
+) -> None:
+    endpoint = ("--model-url", model.base_url, "--model-name", "demo-model")
+    named = ("--judge-url", "http://127.0.0.1:9/v1", "--judge-name", "a-judge")
+    done = cli("run", "jury", "--catalog", judged, *endpoint, *named, "--no-mlflow")
+    assert done.status == 2
+    assert "the judge: http://127.0.0.1:9/v1: nothing listens there" in done.err
+    assert "check host and port in judge.url" in done.err
     assert cli.run_directories() == []
 
 
@@ -229,6 +242,30 @@ def test_a_pipeline_asks_for_the_judge_and_hands_it_to_whoever_needs_it(
     verdict = json.loads(run["aggregate"].outputs["verdict"].read_bytes())
     assert [test["score"] for test in verdict["benchmarks"]] == [1.0, 1.0]
     assert f"answers judged by `a-judge` at `{server.base_url}`" in run["aggregate"].outputs["report_text"].read_text()
+
+
+@pytest.mark.parametrize("key", [None, "another-key"], ids=["no-secret", "wrong-key"])
+def test_a_pipeline_whose_judge_refuses_says_whose_key_it_was(
+    judged: Path, model: DemoModelServer, tmp_path: Path, key: str | None
+) -> None:
+    path = tmp_path / "jury.yaml"
+    path.write_text(compiler.compile_plan(of("jury", Catalog.of(judged)).plan))
+    images = {
+        compiler.COMPONENTS_IMAGE: (sys.executable, {}),
+        "example.org/jury:1": (sys.executable, {"EVALHUB_PROVIDER_DIR": str(judged / "providers" / "jury")}),
+    }
+    secrets(tmp_path)
+    folder = tmp_path / "secrets" / "of-judge"
+    if key:
+        (folder / "api-key").write_text(key)
+    run = Interpreter(path, tmp_path / "work", images, {"of-judge": folder} if key else {})
+    with judge() as server:
+        named = {"judge_url": server.base_url, "judge_name": "a-judge", **({"judge_secret": "of-judge"} if key else {})}
+        assert not run.run(model_url=model.base_url, model_name="demo-model", **named)
+    [said] = [task.stderr for task in run.finished if task.name == "fingerprint of the judge"]
+    expected = "the key in judge.auth.secret_ref" if key else "no key: set judge.auth.secret_ref"
+    assert f"refuses access, HTTP 401 (sent {expected}" in said
+    assert "model.auth" not in said
 
 
 def test_a_large_pipeline_hands_the_judge_into_its_groups(judged: Path) -> None:

@@ -11,8 +11,8 @@ from evalhub_components import kfp_ports
 from evalhub_components.schema import run_inputs
 
 
-def fingerprint(image: str) -> BaseComponent:
-    """Return the component that asks the model who it is; outputs `fingerprint` and its `digest`.
+def fingerprint(image: str, *, judge: bool = False) -> BaseComponent:
+    """Return the component that asks the model, or the judge, who it is; outputs `fingerprint` and its `digest`.
 
     It checks the texts of the form too, because it runs before anything that costs.
     """
@@ -33,6 +33,7 @@ def fingerprint(image: str) -> BaseComponent:
                 *("--model-url", given["model_url"]),
                 *("--model-name", given["model_name"]),
                 *("--model-auth", given["model_auth"]),
+                *(("--role", "judge") if judge else ()),
                 *(word for name in run_inputs.TEXTS for word in (f"--{name.replace('_', '-')}", given[name])),
                 *("--output", given["fingerprint"].path),
                 *("--digest-file", given["digest"]),

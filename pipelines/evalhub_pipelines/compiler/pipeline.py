@@ -137,13 +137,14 @@ def pipeline(plan: EvaluationPlan, options: Options) -> BaseComponent:
         given = {key: inputs[key] for key in ("model_url", "model_name", "model_auth", "num_examples")}
         given |= {"fingerprint": probe.outputs["digest"]}
         if judged:
-            judge = fingerprint(options.components_image)(
+            judge = fingerprint(options.components_image, judge=True)(
                 **{f"model_{name}": inputs[f"judge_{name}"] for name in ("url", "name", "auth")}, **texts
             )
             pods.prepare(
                 judge, "fingerprint of the judge", header.execution, options.image_pull_secrets, step="benchmark"
             )
-            pods.mount_model(judge, {**inputs, "model_secret": inputs["judge_secret"]})
+            pods.mount_judge(judge, inputs)
+            pods.mount_ca(judge, inputs)
             given |= {name: inputs[name] for name in ("judge_url", "judge_name", "judge_auth")}
             given |= {"judge_fingerprint": judge.outputs["digest"]}
         results = _benchmarks(plan, cut, made, options, inputs, given)

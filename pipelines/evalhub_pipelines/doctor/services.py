@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from evalhub_components import credentials
 from evalhub_components.errors import EvalHubError
 from evalhub_components.evidence.reference import Reference
+from evalhub_components.fingerprint import SECRETS
 from evalhub_components.schema.evaluation import JudgeConfig, ModelConfig
 from evalhub_components.schema.exports import OCIExport
 from evalhub_pipelines import directories
@@ -54,8 +55,8 @@ class Caller:
             step.run(
                 "evalhub_components.fingerprint",
                 *("--model-url", config.url, "--model-name", config.name, "--model-auth", asked_with),
-                *("--output", str(Path(output) / "fingerprint.json")),
-                environ={credentials.MODEL_SECRET: str(folder) if folder else None},
+                *("--role", check, "--output", str(Path(output) / "fingerprint.json")),
+                environ={SECRETS[check]: str(folder) if folder else None},
                 timeout=self.timeout,
             )
         yield Finding(check, "ok", f"{config.name} answers at {config.url}{self._remark}")

@@ -634,7 +634,6 @@ def test_server_has_a_tokenizer_when_it_tokenizes(
     import lm_eval_probe
     from lm_eval_endpoint import Endpoint
 
-    monkeypatch.setattr(lm_eval_probe, "WAIT_SECONDS", 0)
     with serving_answers(*answers) as url:
         assert lm_eval_probe.tokenizes(Endpoint(url, "m")) is expected
 
@@ -647,7 +646,6 @@ def test_refusal_to_tokenize_is_the_reason_without_the_key(status: int, monkeypa
 
     from evalhub_components.adapter import ModelCredentials
 
-    monkeypatch.setattr(lm_eval_probe, "WAIT_SECONDS", 0)
     with (
         serving_answers((status, f'{{"error": "not with {KEY}"}}')) as url,
         pytest.raises(Exception, match="HTTP") as caught,
