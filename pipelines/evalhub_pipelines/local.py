@@ -10,18 +10,15 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from evalhub_components import __version__, atomic, canonical, run_directory
 from evalhub_components.errors import Cancelled, EvalHubError
 from evalhub_components.evidence import layout
 from evalhub_components.schema.evaluation import ExperimentConfig, JudgeConfig, ModelConfig
 from evalhub_components.schema.exports import Exports
-from evalhub_components.schema.plan import BenchmarkTask, EvaluationPlan, TaskRequest
-from evalhub_components.schema.results import BenchmarkResults
-from evalhub_components.schema.run import Fingerprint, RecordedJudge, RunRecord, job_id
+from evalhub_components.schema.plan import BenchmarkTask, EvaluationPlan
+from evalhub_components.schema.run import RunRecord, job_id
 from evalhub_components.schema.verdict import Verdict
-from evalhub_pipelines import containers, directories, publishing, run_lock, settings, steps
+from evalhub_pipelines import containers, directories, judge_model, publishing, resuming, run_lock, settings, steps
 from evalhub_pipelines.catalog import Catalog
 from evalhub_pipelines.commands import Command, command_of, holds_a_password
 from evalhub_pipelines.containers import Container
@@ -93,7 +90,7 @@ def run(
         Cancelled: interrupted; the run directory can be resumed.
     """
     _check(plan, options)
-    _need_judge(plan, judge, options)
+    judge_model.check(plan, judge, options.listener)
     secret = _secret(model.auth.secret_ref if model.auth else None)
     by_account = bool(model.auth and model.auth.service_account)
     environ = publishing.environment(exports)
@@ -101,7 +98,7 @@ def run(
     try:
         options.listener({"event": "stage", "stage": "fingerprint"})
         fingerprint = steps.fingerprint(model.url, model.name, secret, service_account=by_account)
-        asked = _asked(_recorded(judge), plan.tasks)
+        asked = judge_model.asked(judge_model.recorded(judge), plan.tasks)
         commands = _commands(plan, plan.tasks, catalog, options)
     except KeyboardInterrupt:
         raise Cancelled("cancelled before the first benchmark; nothing was kept") from None
@@ -142,9 +139,8 @@ def run(
         atomic.write_json(directory / "run.json", record.as_json())
         _remember(directory, catalog, options)
         options.listener({"event": "stage", "stage": "run", "message": f"run directory {directory}"})
-        work = Work(
-            directory, record, fingerprint, secret, plan.header.execution.retries, judge_secret=_judge_secret(record)
-        )
+        judge_secret = judge_model.secret(record.judge)
+        work = Work(directory, record, fingerprint, secret, plan.header.execution.retries, judge_secret=judge_secret)
         return _execute(plan, plan.tasks, work, commands, options, environ, lock)
 
 
@@ -168,14 +164,14 @@ def resume(directory: Path, catalog: Catalog, options: Options) -> Finished:
             options.listener({"event": "stage", "stage": "fingerprint"})
             by_account = bool(record.model_service_account)
             now = steps.fingerprint(record.model_url, record.model_name, secret, service_account=by_account)
-            fingerprint = _same_model(loaded, now, options)
+            fingerprint = resuming.same_model(loaded, now, options.accept_fingerprint)
             # another judge than before judges everything anew that is judged at all
-            judge = _asked(record.judge, plan.tasks)
+            judge = judge_model.asked(record.judge, plan.tasks)
             if judge != record.judge:
                 message = "another judge answers than before: what it judged is judged anew"
                 options.listener({"event": "stage", "stage": "fingerprint", "message": message})
             record = record.model_copy(update={"judge": judge})
-            left = remaining(replace(loaded, record=record), fingerprint)
+            left = resuming.remaining(replace(loaded, record=record), fingerprint)
             commands = _commands(plan, left, catalog, options)
         except KeyboardInterrupt:
             raise Cancelled(f"{directory}: cancelled; it is as it was before") from None
@@ -187,21 +183,9 @@ def resume(directory: Path, catalog: Catalog, options: Options) -> Finished:
         atomic.write_json(directory / "run.json", record.as_json())
         _remember(directory, catalog, options)
         options.listener({"event": "resumed", "kept": len(plan.tasks) - len(left), "left": len(left)})
-        work = Work(
-            directory, record, fingerprint, secret, plan.header.execution.retries, judge_secret=_judge_secret(record)
-        )
+        judge_secret = judge_model.secret(record.judge)
+        work = Work(directory, record, fingerprint, secret, plan.header.execution.retries, judge_secret=judge_secret)
         return _execute(plan, left, work, commands, options, environ, lock)
-
-
-def remaining(run: run_directory.LoadedRun, fingerprint: Fingerprint | None = None) -> list[BenchmarkTask]:
-    """Return the benchmarks that a resumed run would run: all without a completed result of exactly the same work.
-
-    Args:
-        run: the run.
-        fingerprint: of the model that answers now; by default the one that answered when the run began.
-    """
-    model = fingerprint or run.fingerprint
-    return [task for task in run.plan.tasks if not (model and _is_done(run, task, model))]
 
 
 def batches(plan: EvaluationPlan, tasks: Sequence[BenchmarkTask]) -> list[list[BenchmarkTask]]:
@@ -307,92 +291,8 @@ def _commands(
     return {name: command_of(catalog.provider(name), catalog.provider_directory(name), announce) for name in names}
 
 
-def _same_model(run: run_directory.LoadedRun, now: Fingerprint, options: Options) -> Fingerprint:
-    """Return the fingerprint to go on with: the one of the beginning, whose headers are in the evidence already.
-
-    Raises:
-        EvalHubError: another model answers than when the run began, and nobody accepted that.
-    """
-    before = run.fingerprint
-    if before is None or now.digest() == before.digest():
-        return before or now
-    if not options.accept_fingerprint:
-        what = "serves another model" if now.identity != before.identity else "answers otherwise"
-        raise EvalHubError(
-            f"{run.path}: {run.record.model_url} {what} than when the run began "
-            "(start a new run, or mix the results knowingly with --accept-fingerprint)"
-        )
-    # who reads the evidence must learn that another model gave some of the answers
-    accepted = [*before.observed.get("accepted_on_resume", []), now.as_json()]
-    return before.model_copy(update={"observed": {**before.observed, "accepted_on_resume": accepted}})
-
-
 def _secret(name: str | None) -> Path | None:
     return directories.secret(name, "model.auth.secret_ref") if name else None
-
-
-def _recorded(judge: JudgeConfig | None) -> RecordedJudge | None:
-    if judge is None:
-        return None
-    return RecordedJudge(
-        url=judge.url.rstrip("/"),
-        name=judge.name,
-        secret=judge.auth.secret_ref if judge.auth else None,
-        service_account=bool(judge.auth and judge.auth.service_account),
-    )
-
-
-def _need_judge(plan: EvaluationPlan, judge: JudgeConfig | None, options: Options) -> None:
-    """Refuse a plan with something to judge and no judge; say so when there is a judge and nothing for it to do."""
-    judged = [task.benchmark_id for task in plan.tasks if task.judge]
-    if judged and judge is None:
-        what = "needs a model that judges answers" if len(judged) == 1 else "need a model that judges answers"
-        raise EvalHubError(f"{', '.join(judged)}: {what} (set judge: {{url, name}} in eval.yaml, or --judge-url)")
-    if judge and not judged:
-        message = "no benchmark of this plan asks the judge (an entry that its provider does not list says judge: true)"
-        options.listener({"event": "stage", "stage": "fingerprint", "message": message})
-
-
-def _asked(judge: RecordedJudge | None, tasks: Sequence[BenchmarkTask]) -> RecordedJudge | None:
-    """Return the judge with its fingerprint; None when there is nothing to judge.
-
-    Raises:
-        EvalHubError: it does not answer.
-    """
-    if judge is None or not any(task.judge for task in tasks):
-        return None
-    secret = directories.secret(judge.secret, "judge.auth.secret_ref") if judge.secret else None
-    try:
-        by_account = bool(judge.service_account)
-        found = steps.fingerprint(judge.url, judge.name, secret, service_account=by_account, role="judge")
-    except EvalHubError as error:
-        raise EvalHubError(f"the judge: {error}") from None
-    return judge.model_copy(update={"fingerprint": found.digest()})
-
-
-def _judge_secret(record: RunRecord) -> Path | None:
-    name = record.judge.secret if record.judge else None
-    return directories.secret(name, "judge.auth.secret_ref") if name else None
-
-
-def _is_done(run: run_directory.LoadedRun, task: BenchmarkTask, model: Fingerprint) -> bool:
-    """Return whether a completed result answers exactly what would be asked now."""
-    folder = run.path / "benchmarks" / task.slug
-    try:
-        request = TaskRequest.model_validate_json((folder / "task.json").read_bytes())
-        found = BenchmarkResults.model_validate_json((folder / "results.json").read_bytes())
-    except (OSError, ValidationError):
-        return False
-    now = TaskRequest.of(
-        task,
-        model_url=run.record.model_url,
-        model_name=run.record.model_name,
-        fingerprint=model.digest(),
-        run_limit=run.record.num_examples,
-        test_data_digest=request.test_data_digest,
-        judge=run.record.judge.asked() if run.record.judge else None,
-    )
-    return found.status == "completed" and request.task_key == now.task_key
 
 
 def _check(plan: EvaluationPlan, options: Options) -> None:

@@ -38,11 +38,11 @@ def plan(
         if any((source, provider, benchmarks, num_examples)):
             raise click.UsageError("--resume shows the plan of that run: give nothing else to evaluate")
         from evalhub_components import run_directory
-        from evalhub_pipelines import local
+        from evalhub_pipelines import resuming
 
         run = run_directory.load(resume)
         shown, limit = run.plan, run.record.num_examples
-        left = [task.slug for task in local.remaining(run)]
+        left = [task.slug for task in resuming.remaining(run)]
         skipped = [task.slug for task in shown.tasks if task.slug not in left]
         notes = [f"resuming skips: {', '.join(skipped) or 'nothing'}", f"resuming runs: {', '.join(left) or 'nothing'}"]
     else:

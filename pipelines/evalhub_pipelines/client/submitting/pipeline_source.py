@@ -148,7 +148,9 @@ def _is_whole(spec: Mapping[str, Any], others: Sequence[Any]) -> bool:
     try:
         (platforms,) = others
         pods = platforms["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
-        return all(pods[name]["securityContext"]["runAsNonRoot"] is True for name in spec["deploymentSpec"]["executors"])
+        return all(
+            pods[name]["securityContext"]["runAsNonRoot"] is True for name in spec["deploymentSpec"]["executors"]
+        )
     except (KeyError, TypeError, ValueError):
         return False
 
