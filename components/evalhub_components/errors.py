@@ -9,6 +9,8 @@ EvalHubError              anything a user can act on; exit status 2
 +- NotEvidence            content with the right digest that is no evidence as it is made here (evidence.untrusted_json)
 +- Unavailable            Kubeflow Pipelines cannot be reached, or is busy: it may be later (client.failures)
 +- NotTheApi              something else answers in its place
++- Garbled                its answer cannot be read: a NotTheApi that is Unavailable too (client.failures)
++- NoCredentials          the file with a token or cookies is not there, or is of no use
 +- Refused                it answers, and refuses; `status` says how
 +- TimedOut               the wait for a run is over, and the run goes on; exit status 124
 +- Overtaken              somebody else applied the same schedule at the same time

@@ -292,6 +292,50 @@ def test_what_answers_wrong_is_said_with_the_cure(
     assert "s3" not in str(raised.value)
 
 
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ('{"created_at": "yesterday"}', "Failed to parse `yesterday` as datetime"),
+        ('{"created_at": 7}', "V2beta1Run"),
+        ('{"error": {"code": "many"}}', "many"),
+        ('{"state_history": 7}', "V2beta1Run"),
+        ('{"runtime_config": {"parameters": [1]}}', "V2beta1Run"),
+        ('{"run_id": "x", "sta', "is not the API of Kubeflow Pipelines"),
+        ('{"run_id": "\xff"}'.encode("latin-1"), "is not the API of Kubeflow Pipelines"),
+        ("[" * 100_000, "is not the API of Kubeflow Pipelines"),
+        ('{"run_id": ' + "[" * 100_000, "is not the API of Kubeflow Pipelines"),
+    ],
+    ids=["date", "number for a date", "number", "list", "object", "cut off", "not UTF-8", "no object", "deep"],
+)
+@pytest.mark.parametrize("sdk", [False, True], ids=["", "SDK"])
+def test_an_answer_that_cannot_be_read_is_an_error_with_the_cure(
+    api: KfpApi, content: str | bytes, words: str, sdk: bool
+) -> None:
+    connection = to(api)
+    ask = connection.kfp_client().get_run if sdk else connection.runs.run_service_get_run
+    api.fail("GET", "/runs/", answers(200, content, Content_Type="application/json"))
+    with pytest.raises(NotTheApi) as raised:
+        ask(run_id="r")
+    assert words in str(raised.value)
+    assert str(raised.value).startswith(f"{api.endpoint}: ")
+    assert str(raised.value).endswith(")")
+
+
+def test_an_answer_that_cannot_be_read_shows_no_secret(api: KfpApi, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("T", TOKEN)
+    api.fail("GET", "/runs/", answers(200, json.dumps({"created_at": f"{TOKEN}\x1b[1m"})))
+    with pytest.raises(NotTheApi) as raised:
+        to(api, token=SecretReference("T")).runs.run_service_get_run("r")
+    assert TOKEN not in str(raised.value)
+    assert str(raised.value).isprintable()
+
+
+def test_what_changes_something_may_be_done_although_the_answer_cannot_be_read(api: KfpApi) -> None:
+    api.fail("POST", "experiments", answers(200, '{"created_at": "yesterday"}', Content_Type="application/json"))
+    with pytest.raises(Unavailable, match="yesterday"):
+        to(api).experiments.experiment_service_create_experiment(experiment={"display_name": "x"})
+
+
 def test_a_token_that_is_not_accepted_is_named_and_never_shown(api: KfpApi, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("T", TOKEN)
     api.fail("GET", "", refuses(401, f"bad token {TOKEN}"))

@@ -6,6 +6,7 @@ import base64
 import json
 import multiprocessing
 import shutil
+import sqlite3
 import subprocess
 import sys
 import urllib.request
@@ -23,7 +24,7 @@ from evalhub_components import atomic
 from evalhub_components.aggregate.__main__ import main
 from evalhub_components.errors import EvalHubError, NotFound, TrackingUnavailable
 from evalhub_components.records import tracking
-from evalhub_components.records.tracking import spool, tree
+from evalhub_components.records.tracking import finding, spool, tree
 from evalhub_components.records.tracking.recording import Recording
 
 pytest.importorskip("mlflow", reason="mlflow is not installed")
@@ -131,6 +132,25 @@ def test_sending_again_adds_nothing(server: str, client: MlflowClient) -> None:
     assert tracking.tags_of(server, "again")["evalhub.verdict"] == "pass"
     with pytest.raises(NotFound, match="has no run with the tag"):
         tracking.tags_of(server, "never")
+
+
+def test_a_run_is_found_however_many_experiments_there_are(tmp_path: Path, made: Path) -> None:
+    from mlflow import MlflowClient
+
+    store = shutil.copy(made, tmp_path / "mlflow.db")
+    uri = f"sqlite:///{store}"
+    tracked = tracking.send(a_recording("early", experiment="oldest"), uri)
+    more = [(f"other {number}", str(tmp_path), "active", 2**42 + number, 2**42 + number) for number in range(2500)]
+    columns = "name, artifact_location, lifecycle_stage, creation_time, last_update_time"
+    with sqlite3.connect(store) as database:
+        database.executemany(f"INSERT INTO experiments ({columns}) VALUES (?, ?, ?, ?, ?)", more)
+    assert finding.find(uri, "early").run_id == tracked.run_id
+    client = MlflowClient(tracking_uri=uri)
+    newest = client.get_experiment_by_name("other 2499")
+    assert newest
+    client.create_run(newest.experiment_id, tags={"evalhub.run_id": "early"})
+    with pytest.raises(NotFound, match="has 2 runs with the tag"):
+        finding.find(uri, "early")
 
 
 def test_a_step_that_died_half_way_is_completed(server: str, client: MlflowClient, impatient: None) -> None:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import pytest
 from evidence_runs import finished_run, set_score
 from kfp_api import KfpApi, kfp_api
-from mlflow_servers import database, mlflow_server
+from mlflow_servers import database, free_port, mlflow_server, proxied
 from recorded_runs import benchmarks, end, record, start
 from registries import LOGIN, RunningRegistry, plain_registry, tls_registry
 
@@ -44,7 +44,8 @@ def mlflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture(autouse=True)
-def nothing_of_mine(monkeypatch: pytest.MonkeyPatch) -> None:
+def nothing_of_mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
     for name in list(os.environ):
         if name.startswith(("MLFLOW_TRACKING", "EVALHUB_")):
             monkeypatch.delenv(name)
@@ -348,17 +349,53 @@ def test_mlflow_is_asked_where_the_user_says_first(
     assert run.find().verdict == "pass"
 
 
+CREDENTIALS = [
+    "MLFLOW_TRACKING_TOKEN",
+    "MLFLOW_TRACKING_PASSWORD",
+    "MLFLOW_TRACKING_AUTH",
+    "EVALHUB_MLFLOW_SECRET",
+    "~/.mlflow/credentials",
+]
+
+
+@pytest.mark.parametrize("kind", CREDENTIALS)
 def test_credentials_for_mlflow_go_to_no_server_that_only_a_run_names(
-    api: KfpApi, tmp_path: Path, mlflow: str, finished_run: Path, monkeypatch: Any
+    api: KfpApi, tmp_path: Path, mlflow: str, finished_run: Path, monkeypatch: Any, kind: str
 ) -> None:
-    run = Started(api, start(api, mlflow_uri=mlflow))
-    record(finished_run, run.run_id, tmp_path / "work", "--mlflow-uri", mlflow)
-    end(api, run.run_id)
-    monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "token-for-another")
-    said = run.refused()
-    assert "was not asked, for your credentials are for another" in said
-    assert "token-for-another" not in said
-    assert run.find(mlflow_uri=mlflow).verdict == "pass"
+    with proxied(mlflow) as proxy:
+        run = Started(api, start(api, mlflow_uri=proxy.address))
+        record(finished_run, run.run_id, tmp_path / "work", "--mlflow-uri", mlflow)
+        end(api, run.run_id)
+        if kind.startswith("~"):
+            file = tmp_path / "home" / ".mlflow" / "credentials"
+            file.parent.mkdir(parents=True)
+            file.write_text("[mlflow]\nmlflow_tracking_username = alice\nmlflow_tracking_password = for-another\n")
+        else:
+            monkeypatch.setenv(kind, "for-another")
+        said = run.refused()
+        assert f"MLflow at {proxy.address}: was not asked, for your credentials ({kind}) are for another" in said
+        assert "for-another" not in said
+        assert proxy.seen == []
+        if kind not in ("MLFLOW_TRACKING_AUTH", "EVALHUB_MLFLOW_SECRET"):  # which need a plugin, and a folder
+            assert run.find(mlflow_uri=proxy.address).verdict == "pass"
+            assert proxy.seen
+
+
+@pytest.mark.parametrize(
+    "form", ["{evil}\\@{own}", "{evil}/\\@{own}", "http://[/{own}", "http://\uff0f/"], ids=["user", "path", "[", "wide"]
+)
+def test_an_address_that_is_read_as_two_servers_gets_no_credentials(
+    api: KfpApi, mlflow: str, monkeypatch: Any, form: str
+) -> None:
+    own = f"127.0.0.1:{free_port()}"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://{own}")
+    monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "for-another")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with proxied(mlflow) as proxy:
+        run = Started(api, start(api, mlflow_uri=form.format(evil=proxy.address, own=own)))
+        end(api, run.run_id)
+        assert "MLflow: the run logs to no server" in run.refused()
+        assert proxy.seen == []
 
 
 def test_a_run_whose_benchmark_lost_its_pod_names_the_task(
@@ -394,6 +431,40 @@ def test_reports_without_evidence_cannot_be_made(
     assert done.status == 2
     assert "the verdict is pass, but reports are made of the evidence" in done.err
     assert "the verdict is pass" in report.read_text()
+
+
+def test_a_secret_that_is_not_there_is_said_as_what_it_is(
+    api: KfpApi, cli: Any, plain_registry: RunningRegistry, tmp_path: Path
+) -> None:
+    run_id = start(api, **oci(plain_registry))
+    end(api, run_id)
+    cli.environ["EVALHUB_SECRETS"] = str(tmp_path)
+    place = ("--endpoint", api.endpoint)
+    told = cli("status", run_id, *place, "--pull-secret", "nope")
+    watched = cli("status", run_id, *place, "--pull-secret", "nope", "--watch")
+    assert "--registry-secret" not in told.out + watched.err
+    for said in (told.out, watched.err, cli("results", run_id, *place, "--registry-secret", "nope").err):
+        assert f"there is no folder {tmp_path / 'nope'}" in said
+        assert "docker login" not in said
+
+
+def test_what_a_record_is_read_with_is_checked_before_there_is_one(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setenv("EVALHUB_SECRETS", str(tmp_path))
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "notpem").write_text("no")
+    keys.generate(tmp_path / "pair")
+    run_record.check(repository="quay.io/team/evals", key=tmp_path / "pair" / "public.key", mlflow_uri="http://mlflow")
+    for given, words in [
+        ({"repository": "quay.io/team/evals:nightly"}, "--evidence: must be HOST/REPOSITORY"),
+        ({"key": tmp_path / "notpem"}, f"{tmp_path}/notpem: is no public key in PEM"),
+        ({"key": tmp_path / "pair" / "private.key"}, "is a private key"),
+        ({"ca": tmp_path / "notpem"}, f"{tmp_path}/notpem: holds no certificate"),
+        ({"registry_secret": "nope"}, f"--pull-secret: there is no folder {tmp_path}/nope"),
+        ({"registry_secret": "empty"}, f"--pull-secret: {tmp_path}/empty: has no .dockerconfigjson"),
+    ]:
+        with pytest.raises(EvalHubError) as caught:
+            run_record.check(**given)
+        assert words in str(caught.value)
 
 
 def test_the_place_of_evidence_is_a_repository(api: KfpApi) -> None:

@@ -15,6 +15,7 @@ from kfp_api import KfpApi, Request, kfp_api, refuses
 from stub_http import answers, drops, hangs, slow
 
 from evalhub_components.errors import EvalHubError, InvalidDocument
+from evalhub_components.evidence.signing import keys
 from evalhub_pipelines.client import creation
 from evalhub_pipelines.client.connection import Connection
 from evalhub_pipelines.client.failures import NotTheApi, Refused, Unavailable
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 TOKEN = "token-of-the-tests-1"
 MODEL = {"url": "http://model.team-a.svc:8000/v1", "name": "granite"}
+PUSHED = ["--wait", "--push-to", "registry.example/evals"]
 IMAGES = {"obedient": "example.org/obedient:1"}
 IMAGE = "--image=obedient=example.org/obedient:1"
 MODEL_OPTIONS = ["--model-url", MODEL["url"], "--model-name", MODEL["name"]]
@@ -400,7 +402,7 @@ def test_tenants_have_their_own_pipelines_and_experiments(
         (refuses(429), Unavailable, "too many requests"),
         (refuses(500, "database is gone"), Unavailable, "database is gone"),
         (refuses(500, "Data too long for column 'Name'"), Refused, "the database does not take this"),
-        (answers(200, "ok"), NotTheApi, "is not the API of Kubeflow Pipelines"),
+        (answers(200, "ok"), Unavailable, "is not the API of Kubeflow Pipelines"),
         (drops, Unavailable, "broke off"),
     ],
     ids=["401", "403", "404", "429", "500", "too long", "no JSON", "dropped"],
@@ -491,6 +493,15 @@ LONG = {"model": MODEL, "benchmarks": [{"id": "a", "provider_id": "obedient"}]}
         ({"mlflow_uri": f"http://me:{TOKEN}@mlflow"}, ["mlflow_uri: must be", "--mlflow-secret"]),
         ({"ca_config_map": "Certs!"}, ["ca_config_map: must be the name of a config map"]),
         ({"num_examples": 0}, ["num_examples"]),
+        (
+            {"service_account": "", "image_pull_secrets": ["pull", "Bad Name"], "mlflow_secret": ""},
+            [
+                "service_account: must be the name of a service account",
+                "image_pull_secrets[1]: must be the name of a secret",
+                "mlflow_secret: must",
+            ],
+        ),
+        ({"service_account": "Bad Name"}, ["service_account: must be the name of a service account"]),
         ({"model": {**MODEL, "name": "{{workflow.name}}"}}, ["model_name: must not contain {{"]),
         (
             {"source": {**LONG, "experiment": {"tags": {"a": "x" * 9000, "b": "y" * 900}}}},
@@ -515,6 +526,8 @@ LONG = {"model": MODEL, "benchmarks": [{"id": "a", "provider_id": "obedient"}]}
         "password in an address",
         "config map",
         "no examples",
+        "no name of an account",
+        "bad name of an account",
         "placeholder",
         "too large",
         "annotation of nothing",
@@ -559,6 +572,14 @@ def test_bad_input_sends_nothing_and_is_said_all_at_once(
         (["--config", "eval.yaml"], "either SOURCE or --config"),
         (["--provider", "obedient", "-b", "a"], "give either SOURCE, or --provider"),
         (["--wait", "--report", "junit=trial.yaml/x.xml"], "trial.yaml"),
+        ([*PUSHED, "--key", "trial.yaml"], "trial.yaml: is no public key in PEM"),
+        ([*PUSHED, "--registry-ca", "trial.yaml"], "trial.yaml: holds no certificate"),
+        ([*PUSHED, "--pull-secret", "nope"], "--pull-secret: there is no folder"),
+        ([*PUSHED, "--evidence", "quay.io/team/evals:nightly"], "--evidence: must be HOST/REPOSITORY"),
+        (["--registry-secret", "x"], "--registry-secret: the evidence goes to no registry (give --push-to"),
+        (["--service-account", ""], "service_account: must be the name of a service account"),
+        (["--image-pull-secret", "Bad Name"], "image_pull_secrets[0]: must be the name of a secret"),
+        (["--namespace", "Bad_NS"], "--namespace: must be a namespace"),
     ],
     ids=[
         "annotations",
@@ -569,6 +590,14 @@ def test_bad_input_sends_nothing_and_is_said_all_at_once(
         "two sources",
         "provider",
         "report",
+        "key",
+        "certificates",
+        "pull secret",
+        "evidence",
+        "registry secret of nothing",
+        "service account",
+        "image pull secret",
+        "namespace",
     ],
 )
 def test_wrong_usage_sends_nothing(command: Callable[..., Done], api: KfpApi, arguments: list[str], words: str) -> None:
@@ -632,6 +661,67 @@ def test_a_run_whose_verdict_nobody_could_read_is_not_waited_for(command: Callab
     done = command("--wait")
     assert done.status == 2
     assert "without a verdict that can be read (give --push-to or --mlflow-uri" in done.err
+    assert api.seen == []
+
+
+SIGNED = ["--push-to", "registry.example/evals", "--signing-secret", "evidence-signing"]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--mlflow-uri", "http://mlflow"], "the run pushes no evidence (give --push-to"),
+        (SIGNED[:2], "nobody signs the evidence of the run (give --signing-secret"),
+        (SIGNED[2:], "the run pushes no evidence (give --push-to"),
+    ],
+    ids=["MLflow alone", "unsigned", "not pushed"],
+)
+def test_a_signature_that_nobody_makes_is_not_waited_for(
+    command: Callable[..., Done], api: KfpApi, tmp_path: Path, options: list[str], words: str
+) -> None:
+    keys.generate(tmp_path / "pair")
+    done = command("--wait", "--key", tmp_path / "pair" / "public.key", *options)
+    assert done.status == 2
+    assert f"--key: {words}" in done.err
+    assert api.seen == []
+
+
+@pytest.mark.parametrize("compiled", [False, True], ids=["an eval.yaml", "a compiled pipeline"])
+def test_a_signature_that_is_made_is_waited_for(
+    cli: Cli, api: KfpApi, tmp_path: Path, catalog: Path, write: Callable[..., Path], compiled: bool
+) -> None:
+    keys.generate(tmp_path / "pair")
+    source = write("eval.yaml", EVERYTHING)
+    options: list[object] = ["--catalog", catalog, IMAGE]
+    if compiled:
+        assert cli("compile", "--config", source, *options, "--output", tmp_path / "compiled").status == 0
+        source, options = tmp_path / "compiled" / "eval.yaml", []
+    key = ("--key", tmp_path / "pair" / "public.key")
+    done = cli("submit", source, *options, "--endpoint", api.endpoint, "--wait", "--timeout", "1s", *key)
+    assert done.status == 124, done.err
+    assert len(api.runs) == 1
+
+
+def test_a_password_in_the_variable_for_mlflow_names_the_variable(command: Callable[..., Done], api: KfpApi) -> None:
+    environ = {"MLFLOW_TRACKING_URI": f"http://me:{TOKEN}@mlflow.example"}
+    done = command(environ=environ)
+    assert done.status == 2
+    assert "MLFLOW_TRACKING_URI: must be an http or https address" in done.err
+    assert "--mlflow-uri" in done.err
+    assert TOKEN not in done.err
+    assert api.seen == []
+    assert command("--mlflow-uri", "http://mlflow.example", "--detach", environ=environ).status == 0
+
+
+def test_a_registry_secret_for_a_compiled_pipeline_that_pushes_nothing_is_named(
+    cli: Cli, api: KfpApi, trial: Path, catalog: Path, tmp_path: Path
+) -> None:
+    assert cli("compile", trial, "--catalog", catalog, IMAGE, "--output", tmp_path / "compiled").status == 0
+    file = tmp_path / "compiled" / "trial.yaml"
+    done = cli("submit", file, *MODEL_OPTIONS, "--endpoint", api.endpoint, "--registry-secret", "x")
+    assert done.status == 2
+    assert "--registry-secret: the evidence goes to no registry" in done.err
+    assert "coordinates" not in done.err
     assert api.seen == []
 
 

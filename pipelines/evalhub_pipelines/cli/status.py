@@ -13,6 +13,9 @@ from evalhub_pipelines.cli import connecting, options, output, run_display, wait
 if TYPE_CHECKING:
     from evalhub_pipelines.client.connection import Connection
 
+_LONG = 300.0
+"""Seconds of --timeout in which there is time to ask several times which run is the newest."""
+
 
 @click.command(short_help="show what a run on Kubeflow Pipelines is doing, and its verdict")
 @click.argument("run_id", metavar="[RUN]", required=False)
@@ -30,19 +33,20 @@ def status(run_id: str | None, watch: bool, connection: Connection, wanted: wait
     Exit status: 0 when the state is known, whatever the verdict is. With --watch it is the verdict's, 2 when there is
     none to be read, and 124 when --timeout passed: the run goes on.
     """
-    from evalhub_pipelines.client.runs import run_state
+    from evalhub_pipelines.client.runs import run_record, run_state
 
     if not watch and (wanted.reports or wanted.timeout is not None):
         raise click.UsageError("--report and --timeout are for --watch")
+    if watch:
+        run_record.check(**wanted.record)
     if run_id is None:  # an empty one is a mistake in a script
-        run_id = run_state.newest(connection)
+        hurried = wanted.timeout is not None and wanted.timeout < _LONG
+        run_id = run_state.newest(connection.within(wanted.timeout) if hurried else connection)
     if watch:
         click.get_current_context().exit(int(waiting.follow(connection, run_id, wanted, form)))
     state = run_state.read(connection, run_id)
     record, problem = None, None
     if state.is_over:
-        from evalhub_pipelines.client.runs import run_record
-
         try:
             record = run_record.find(connection, state, **wanted.record)
         except EvalHubError as error:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -82,6 +83,7 @@ def submit(
     """
     from evalhub_pipelines import chosen_images
     from evalhub_pipelines.catalog import Catalog
+    from evalhub_pipelines.client.runs import run_record
     from evalhub_pipelines.client.submitting import pipeline_source, submission
 
     if source and config:
@@ -90,10 +92,11 @@ def submit(
         raise click.UsageError("--detach does not wait (leave out --wait, or --detach)")
     if not wait and (wanted.timeout is not None or wanted.reports or any(wanted.record.values())):
         raise click.UsageError("only --wait reads a verdict: give it too, or leave out what is for waiting")
+    # what cannot be read or written is said before anything runs
+    run_record.check(**wanted.record)
     if wanted.reports:
         from evalhub_components.records import outputs
 
-        # what cannot be written is said before anything runs
         outputs.prepare(wanted.reports)
     source = source or config
     changes = options.exports(push_to, registry_secret, signing_secret)
@@ -103,26 +106,28 @@ def submit(
     compiled = bool(source and pipeline_source.is_compiled(source))
     if compiled and (provider or benchmarks):
         raise click.UsageError("give either SOURCE, or --provider and at least one -b")
-    started = submission.submit(
-        str(source) if compiled else evaluation_of(source, provider, benchmarks, catalog_dir, model, changes),
-        connection=connection,
-        model=model,
-        changes=changes,
-        num_examples=num_examples,
-        images=chosen,
-        image_pull_secrets=image_pull_secret,
-        private_hosts=private_host,
-        experiment=experiment,
-        name=name,
-        service_account=service_account,
-        mlflow_uri=mlflow_uri or _mlflow_of_environment(),
-        mlflow_secret=mlflow_secret,
-        ca_config_map=ca_config_map,
-        annotations=_annotations(annotation),
-        tags=tags,
-        owner=owner,
-        is_awaited=wait,
-    )
+    with _options_named(push_to, registry_secret):
+        started = submission.submit(
+            str(source) if compiled else evaluation_of(source, provider, benchmarks, catalog_dir, model, changes),
+            connection=connection,
+            model=model,
+            changes=changes,
+            num_examples=num_examples,
+            images=chosen,
+            image_pull_secrets=image_pull_secret,
+            private_hosts=private_host,
+            experiment=experiment,
+            name=name,
+            service_account=service_account,
+            mlflow_uri=mlflow_uri or _mlflow_of_environment(),
+            mlflow_secret=mlflow_secret,
+            ca_config_map=ca_config_map,
+            annotations=_annotations(annotation),
+            tags=tags,
+            owner=owner,
+            is_awaited=wait,
+            is_verified=wanted.record.get("key") is not None,
+        )
     if detach:
         click.echo(json.dumps(started.as_json(), ensure_ascii=False))
     elif form == "table":
@@ -133,7 +138,7 @@ def submit(
         output.emit(started.as_json(), form)
     else:
         _show(started, err=True)
-    return waiting.follow(connection, started.run_id, wanted, form) if wait else None
+    return waiting.follow(connection, started.run_id, wanted, form, is_new=True) if wait else None
 
 
 def _models(given: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -152,9 +157,41 @@ def _models(given: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def _mlflow_of_environment() -> str | None:
-    """Return what the environment says of MLflow; a file or folder here is nothing to a pod."""
-    uri = os.environ.get("MLFLOW_TRACKING_URI", "")
-    return uri if uri.startswith(("http://", "https://")) else None
+    """Return what the environment says of MLflow; a file or folder here is nothing to a pod.
+
+    Raises:
+        InvalidDocument: it is an address that no run may be given, such as one with a password.
+    """
+    from evalhub_components.errors import InvalidDocument, Problem
+    from evalhub_pipelines import documents
+    from evalhub_pipelines.client.submitting import inputs
+
+    variable = "MLFLOW_TRACKING_URI"
+    uri = os.environ.get(variable, "")
+    if not uri.startswith(("http://", "https://")):
+        return None
+    try:
+        return documents.validate({"mlflow_uri": uri}, inputs.Surroundings, variable).mlflow_uri
+    except InvalidDocument as error:
+        cure = "unset it, or give --mlflow-uri, which goes before it"
+        raise InvalidDocument([Problem(variable, f"{problem.what}; {cure}") for problem in error.problems]) from None
+
+
+@contextmanager
+def _options_named(push_to: str | None, registry_secret: str | None) -> Iterator[None]:
+    """Name the option where a document has a problem only because of it."""
+    from evalhub_components.errors import InvalidDocument, Problem
+    from evalhub_pipelines.client.submitting import inputs
+
+    try:
+        yield
+    except InvalidDocument as error:
+        if push_to or not registry_secret:
+            raise
+        named = Problem("--registry-secret", f"the evidence goes to no registry ({inputs.PUSHED})")
+        raise InvalidDocument(
+            [named if problem.where.endswith(": exports.oci.coordinates") else problem for problem in error.problems]
+        ) from None
 
 
 def _annotations(arguments: Sequence[str]) -> dict[str, str]:

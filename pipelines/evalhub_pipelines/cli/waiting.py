@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from evalhub_pipelines.client.connection import Connection
     from evalhub_pipelines.client.runs.run_record import RunRecord
     from evalhub_pipelines.client.runs.run_state import RunState
+    from evalhub_pipelines.client.runs.waiting import Event
     from evalhub_pipelines.run_source import RunSource
 
 
@@ -92,13 +93,17 @@ def options(command: Callable[..., Any]) -> Callable[..., Any]:
     return waited
 
 
-def follow(connection: Connection, run_id: str, wanted: Wanted, form: str = "table") -> ExitStatus:
+def follow(
+    connection: Connection, run_id: str, wanted: Wanted, form: str = "table", *, is_new: bool = False
+) -> ExitStatus:
     """Show a run until it is over, then its recorded verdict, and return the verdict's exit status.
 
     A pass whose reports cannot be written is an error, as with `run`.
 
     Args:
-        form: `table`, or `json` and `yaml`, of which standard output gets one document at the end.
+        form: `table`, or `json` and `yaml`, of which standard output gets one document at the end, also where the run
+            goes on.
+        is_new: whether the run was started just now, so that there is one and the server has answered.
 
     Raises:
         TimedOut, Cancelled: the run goes on.
@@ -108,15 +113,38 @@ def follow(connection: Connection, run_id: str, wanted: Wanted, form: str = "tab
     from evalhub_pipelines.client.runs import waiting
 
     outputs.prepare(wanted.reports)
+    last: RunState | None = None
+
+    def listen(event: Event) -> None:
+        nonlocal last
+        last = event.state
+        show(event)
+
     with judging.errors_reported(wanted.reports, run_id):
         try:
-            with run_display.progress() as listener:
-                state = waiting.wait(connection, run_id, timeout=wanted.timeout, listener=listener)
+            with run_display.progress() as show:
+                state = waiting.wait(connection, run_id, timeout=wanted.timeout, answered=is_new, listener=listen)
         except KeyboardInterrupt:
             cancel = output.command("evalhub-kfp", "cancel", run_id)
             cures = f"cancel it: {cancel}; wait again: {output.command('evalhub-kfp', 'status', run_id, '--watch')}"
             raise Cancelled(f"interrupted; run {run_id} goes on ({cures})") from None
+        except EvalHubError as error:
+            timed_out = isinstance(error, waiting.TimedOut)
+            if form != "table" and (timed_out or is_new or last is not None):
+                with suppress(BrokenPipeError):
+                    output.emit(_so_far(connection, run_id, last, str(error)) | {"timed_out": timed_out}, form)
+            raise
         return _told(connection, state, wanted, form)
+
+
+def _so_far(connection: Connection, run_id: str, last: RunState | None, problem: str) -> dict[str, Any]:
+    """Return what is known of a run that is not waited for any more, None for what is not."""
+    if last is not None:
+        return run_display.as_json(connection, last, problem=problem)
+    from evalhub_pipelines.client.runs import run_state
+
+    known = run_display.as_json(connection, run_state.unknown(run_id), problem=problem)
+    return known | dict.fromkeys(("name", "state", "kfp_state", "is_over"))
 
 
 def _told(connection: Connection, state: RunState, wanted: Wanted, form: str) -> ExitStatus:
@@ -134,12 +162,12 @@ def _told(connection: Connection, state: RunState, wanted: Wanted, form: str) ->
                     click.echo()
                     run_display.show_record(record, key=text(wanted.record.get("key")))
                 else:
-                    output.emit(run_display.as_json(connection, state, record), form)
+                    output.emit(run_display.as_json(connection, state, record) | {"timed_out": False}, form)
                 run_display.show_notes(state, record)
             complete = _reported(record, source, wanted.reports, form)
     except EvalHubError as error:
         if form != "table":
-            output.emit(run_display.as_json(connection, state, problem=str(error)), form)
+            output.emit(run_display.as_json(connection, state, problem=str(error)) | {"timed_out": False}, form)
         raise
     status = gate.exit_status(record.verdict)
     return ExitStatus.ERROR if status is ExitStatus.PASS and not complete else status

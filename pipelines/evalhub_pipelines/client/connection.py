@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Mapping
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from evalhub_components import credentials
-from evalhub_components.errors import EvalHubError, MissingExtra
+from evalhub_components.errors import EvalHubError, InvalidDocument, MissingExtra
 from evalhub_pipelines import documents
 from evalhub_pipelines.client import failures, profiles
 from evalhub_pipelines.client.secret_reference import SecretReference
@@ -30,6 +31,9 @@ VARIABLES = {
     "dashboard": "KF_PIPELINES_UI_ENDPOINT",
 }
 """Environment variables with the keys of a profile; the endpoint's and the dashboard's are the ones of kfp."""
+
+_NAMESPACE_OF = {"--endpoint": "--namespace", ENDPOINT: VARIABLES["namespace"]}
+"""Where a namespace was said, by who said it; a profile says it under its own name."""
 
 SERVICE_ACCOUNT_TOKEN = "KF_PIPELINES_SA_TOKEN_PATH"
 """kfp's own name for the file of a service account's token."""
@@ -62,6 +66,7 @@ class Connection:
         namespace: None where an installation has one user.
         dashboard: where people look at runs.
         timeout: seconds that an answer may take.
+        is_patient: whether a question that fails is asked again; else whoever asks does so.
     """
 
     endpoint: str
@@ -72,6 +77,12 @@ class Connection:
     ca_file: Path | None = None
     dashboard: str = ""
     timeout: int = 60
+    is_patient: bool = True
+
+    def within(self, seconds: float | None) -> Connection:
+        """Return this connection for requests that are sent once and take `seconds` at most, but at least one."""
+        limit = self.timeout if seconds is None else max(math.ceil(min(seconds, self.timeout)), 1)
+        return replace(self, timeout=limit, is_patient=False)
 
     @property
     def connect_timeout(self) -> int:
@@ -91,10 +102,11 @@ class Connection:
         """Return the headers that say who asks.
 
         Raises:
-            EvalHubError: they are not where they should be.
+            NoCredentials: the file that they should be in does not have them.
+            EvalHubError: they are not where else they should be.
         """
-        headers = {"Authorization": f"Bearer {self.token.read()}"} if self.token else {}
-        return headers | ({"Cookie": self.cookies.read()} if self.cookies else {})
+        headers = {"Authorization": f"Bearer {_secret(self.token)}"} if self.token else {}
+        return headers | ({"Cookie": _secret(self.cookies)} if self.cookies else {})
 
     @cached_property
     def api(self) -> kfp_server_api.ApiClient:
@@ -109,7 +121,7 @@ class Connection:
             from evalhub_pipelines.client import transport
         except ModuleNotFoundError as error:
             raise _missing(error) from None
-        return transport.client(self)
+        return transport.Client(self)
 
     @cached_property
     def runs(self) -> Any:
@@ -185,7 +197,8 @@ class Connection:
             # a namespace, because it would ask the server for one in its own way: unauthorized, five times
             client = kfp.Client(host=self.endpoint, namespace=self.namespace or "-", ui_host=self.dashboard or None)
         client._context_setting = {"namespace": self.namespace or ""}
-        client._run_api.api_client.rest_client = self.api.rest_client
+        theirs = client._run_api.api_client
+        theirs.rest_client, theirs.deserialize = self.api.rest_client, self.api.deserialize
         return client
 
 
@@ -216,9 +229,12 @@ def resolve(
         raise EvalHubError(f"nobody says where Kubeflow Pipelines is ({cure})")
     address = _normal(address)
     keys: dict[str, Any] = {}
-    for _, source in said:
+    placed = origin
+    for who, source in said:
         if _normal(source.get("endpoint", address)) != address:
             continue
+        if "namespace" in source and "namespace" not in keys:
+            placed = _NAMESPACE_OF.get(who, f"{who}: namespace")
         # credentials of one source are not mixed with another's: one of them would be sent in vain
         secret = {key for key in keys if key.startswith(("token_", "cookies_"))}
         keys |= {
@@ -226,7 +242,12 @@ def resolve(
             for key, value in source.items()
             if key not in keys and not (secret and key.startswith(("token_", "cookies_")))
         }
-    chosen = documents.validate({**keys, "endpoint": address}, profiles.Profile, origin)
+    try:
+        chosen = documents.validate({**keys, "endpoint": address}, profiles.Profile, origin)
+    except InvalidDocument as error:
+        known = {f"{origin}: namespace": placed}
+        found_wrong = [replace(problem, where=known.get(problem.where, problem.where)) for problem in error.problems]
+        raise InvalidDocument(found_wrong) from None
     return Connection(
         endpoint=chosen.endpoint,
         origin=origin,
@@ -271,6 +292,15 @@ def _reference(variable: str | None, file: str | None) -> SecretReference | None
     if not (variable or file):
         return None
     return SecretReference(variable, Path(file).expanduser() if file else None)
+
+
+def _secret(reference: SecretReference) -> str:
+    try:
+        return reference.read()
+    except EvalHubError as error:
+        if reference.variable:
+            raise
+        raise failures.NoCredentials(str(error)) from None
 
 
 def _check_certificates(file: Path | None) -> None:

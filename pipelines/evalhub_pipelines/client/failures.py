@@ -15,16 +15,35 @@ if TYPE_CHECKING:
     from evalhub_pipelines.client.connection import Connection
 
 
+LONGEST_PAUSE = 30.0
+"""Seconds for which a server is left alone at most, however long it asks for."""
+
 _NOT_KEPT = (b"Data too long for column", b"Incorrect string value")
 """What MySQL says of a text that it will never take."""
 
 
 class Unavailable(EvalHubError):
-    """The server is away, silent or overloaded: the same request may succeed later."""
+    """The server is away, silent or overloaded: the same request may succeed later.
+
+    Attributes:
+        pause: seconds for which it asks to be left alone, within bounds; 0 where it does not say.
+    """
+
+    def __init__(self, message: str, pause: float = 0.0) -> None:
+        super().__init__(message)
+        self.pause = pause
 
 
 class NotTheApi(EvalHubError):
     """Something answers that is not the API of Kubeflow Pipelines."""
+
+
+class Garbled(NotTheApi, Unavailable):
+    """A request was answered, but not as the API answers; it may have been done all the same."""
+
+
+class NoCredentials(EvalHubError):
+    """A file of credentials is not there or cannot be used, perhaps because it is being renewed."""
 
 
 class Refused(EvalHubError):
@@ -55,7 +74,7 @@ def of_answer(connection: Connection, status: int, headers: Mapping[str, str], c
     if status < 300 and is_page(headers, content):
         return NotTheApi(f"{at}: answers with a web page, a login page perhaps ({_way_in(connection)})")
     if status < 300:
-        return NotTheApi(f"{at}: is not the API of Kubeflow Pipelines (whose answers are JSON objects)")
+        return Garbled(f"{at}: is not the API of Kubeflow Pipelines (whose answers are JSON objects)")
     if status == 401:
         return Refused(status, f"{at}: {_unknown(connection)}{said}")
     if status == 403:
@@ -68,13 +87,15 @@ def of_answer(connection: Connection, status: int, headers: Mapping[str, str], c
         return NotFound(f"{at}: there is no such thing{said}")
     if status == 409:
         return Refused(status, f"{at}: there is one of that name already{said}")
+    asked = headers.get("retry-after", "")
+    pause = min(float(asked), LONGEST_PAUSE) if asked.isdecimal() else 0.0
     if status == 429:
-        wait = f"; it asks to wait {headers['retry-after']} s" if headers.get("retry-after", "").isdigit() else ""
-        return Unavailable(f"{at}: too many requests (try again later{wait}){said}")
+        wait = f"; it asks to wait {asked} s" if asked.isdecimal() else ""
+        return Unavailable(f"{at}: too many requests (try again later{wait}){said}", pause)
     if status >= 500 and any(words in content for words in _NOT_KEPT):
         return Refused(status, f"{at}: the database does not take this (shorter, or in plain ASCII){said}")
     if status >= 500:
-        return Unavailable(f"{at}: has a failure of its own, status {status} (try again later){said}")
+        return Unavailable(f"{at}: has a failure of its own, status {status} (try again later){said}", pause)
     if status == 400 and b"HTTPS server" in content:
         return EvalHubError(f"{at}: speaks TLS (use https://)")
     if status == 400 and "amespace" in said and not connection.namespace:
@@ -83,10 +104,23 @@ def of_answer(connection: Connection, status: int, headers: Mapping[str, str], c
     return Refused(status, f"{at}: refused the request, status {status}{said}")
 
 
-def of_exception(connection: Connection, error: Exception) -> EvalHubError:
-    """Return the error that no answer is; `error` is one of urllib3, or of the API's client for TLS."""
+def of_unreadable(connection: Connection, model: str, error: Exception) -> EvalHubError:
+    """Return the error that an answer is which the API's client cannot make a `model` of."""
+    found = _shown(connection, getattr(error, "reason", None) or error)
+    cure = "is this Kubeflow Pipelines 2, and nothing between that changes its answers?"
+    return Garbled(f"{connection.endpoint}: answers with what is no {model}: {found} ({cure})")
+
+
+def of_exception(connection: Connection, error: Exception, limits: tuple[float, float] | None = None) -> EvalHubError:
+    """Return the error that no answer is.
+
+    Args:
+        error: one of urllib3, or of the API's client for TLS.
+        limits: seconds for connecting and for the answer, where they were not the connection's.
+    """
     from urllib3 import exceptions
 
+    connecting, answering = limits or (connection.connect_timeout, connection.timeout)
     at, host = connection.endpoint, urlsplit(connection.endpoint).hostname
     cause: object = error
     while isinstance(cause, exceptions.MaxRetryError) and cause.reason is not None:
@@ -101,10 +135,10 @@ def of_exception(connection: Connection, error: Exception) -> EvalHubError:
         forward = "kubectl port-forward -n kubeflow svc/ml-pipeline 8888:8888"
         return Unavailable(f"{at}: nothing answers there, {reason} (is the address right? in a cluster: {forward})")
     if isinstance(cause, exceptions.ConnectTimeoutError):
-        return Unavailable(f"{at}: no connection within {connection.connect_timeout} s (a firewall, or a VPN?)")
+        return Unavailable(f"{at}: no connection within {connecting:.0f} s (a firewall, or a VPN?)")
     if isinstance(cause, exceptions.TimeoutError):
-        cure = "try again later, or give a profile a longer timeout"
-        return Unavailable(f"{at}: no answer within {connection.timeout} s ({cure})")
+        cure = "try again later" + (", or give a profile a longer timeout" if answering >= connection.timeout else "")
+        return Unavailable(f"{at}: no answer within {answering:.0f} s ({cure})")
     return Unavailable(f"{at}: the connection broke off before an answer (try again)")
 
 
@@ -141,13 +175,19 @@ def _said(connection: Connection, content: bytes) -> str:
     """Return the message in an error of the API, cut, and without the secrets that were sent; empty without one."""
     try:
         answer = json.loads(content)
-    except ValueError:
+    except (ValueError, RecursionError):
         return ""
     found = (
         next((answer[key] for key in ("error", "message", "error_message") if answer.get(key)), "")
         if isinstance(answer, dict)
         else ""
     )
+    text = _shown(connection, found)
+    return f"; it says: {text}" if text else ""
+
+
+def _shown(connection: Connection, found: object) -> str:
+    """Return the server's own words, cut, and without the secrets that were sent."""
     text = "".join(character if character.isprintable() else " " for character in str(found))
-    text = Redaction([reference.held() for reference in (connection.token, connection.cookies) if reference]).text(text)
-    return f"; it says: {text[:500]}" if text else ""
+    secrets = [reference.held() for reference in (connection.token, connection.cookies) if reference]
+    return Redaction(secrets).text(text)[:500]

@@ -10,9 +10,11 @@ from typing import Any
 import yaml
 from kfp.compiler import pipeline_spec_builder
 from kfp.dsl.base_component import BaseComponent
+from pydantic import TypeAdapter, ValidationError
 
 from evalhub_components.benchmark.component import benchmark
 from evalhub_components.errors import EvalHubError
+from evalhub_components.schema.document import SecretName
 from evalhub_components.schema.plan import EvaluationPlan
 from evalhub_pipelines.compiler import groups
 from evalhub_pipelines.compiler.pipeline import Options, pipeline
@@ -27,10 +29,12 @@ def compile_plan(plan: EvaluationPlan, options: Options | None = None) -> str:
     """Return the pipeline of `plan` as YAML: the same bytes for the same plan and versions.
 
     Raises:
-        EvalHubError: an image is missing or not pinned, or a cluster could not take a pipeline of this size.
+        EvalHubError: an image is missing or not pinned, a name is none, or a cluster could not take a pipeline of this
+            size.
     """
     chosen = options or Options()
     _check_images(plan, chosen)
+    _check_pull_secrets(chosen)
     with _no_collection():
         made = pipeline(plan, chosen)
         documents = _documents(made)
@@ -85,6 +89,15 @@ def _commented(text: str) -> str:
     header, start, rest = text.partition("\ncomponents:\n")
     lines = [line if line.startswith("#") else f"#      {line}" for line in header.splitlines()]
     return "\n".join(lines) + start + rest
+
+
+def _check_pull_secrets(options: Options) -> None:
+    for name in options.image_pull_secrets:
+        try:
+            TypeAdapter[str](SecretName).validate_python(name)
+        except ValidationError:
+            cure = "lower-case letters, digits, '-' and '.'"
+            raise EvalHubError(f"image pull secret {name!r}: must be the name of a secret ({cure})") from None
 
 
 def _check_images(plan: EvaluationPlan, options: Options) -> None:

@@ -389,6 +389,12 @@ def test_private_hosts_are_allowed_for_test_data_alone(hosts: tuple[str, ...]) -
     assert found == ({"exec-test-data": "gitea.ci.svc,git.lan"} if hosts else {})
 
 
+@pytest.mark.parametrize("name", ["", "Bad Name", "{{x}}"])
+def test_what_cannot_be_the_name_of_a_secret_is_refused(name: str) -> None:
+    with pytest.raises(EvalHubError, match="must be the name of a secret"):
+        compiler.compile_plan(plan(1), compiler.Options(image_pull_secrets=("pull", name)))
+
+
 @pytest.mark.parametrize("image", ["r/p:1", "r/p@sha256:", "@sha256:" + "a" * 64, "r/p@sha256:" + "a" * 63, None])
 def test_an_image_lock_must_pin_by_digest(tmp_path: Path, image: str | None) -> None:
     lock = tmp_path / "lock.json"

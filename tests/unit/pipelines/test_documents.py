@@ -169,7 +169,7 @@ def test_all_problems_of_an_evaluation_are_reported_at_once() -> None:
         ({"id": "x" * 201}, f"id: must have at most 200 characters, got '{'x' * 76}..."),
         ({"test_data_ref": {}}, "test_data_ref: must name exactly one of s3, pvc, git and hf, got none"),
         (
-            {"test_data_ref": {"pvc": {"claim_name": "c"}, "git": {"url": "u", "ref": "r"}}},
+            {"test_data_ref": {"pvc": {"claim_name": "c"}, "git": {"url": "https://host.example/u", "ref": "r"}}},
             "test_data_ref: must name exactly one of s3, pvc, git and hf, got pvc and git",
         ),
     ],

@@ -31,9 +31,66 @@ class Access:
     ca: Path | None = None
     signer: PublicKey | None = None
 
+    @classmethod
+    def of(cls, registry_secret: str | None, ca: Path | None, key: Path | None, secret: str = "") -> Access:
+        """Return the access with these, each of which is there and can be used.
+
+        Args:
+            key: file with the public key of the signer.
+            secret: the option that names the registry's secret, for messages.
+
+        Raises:
+            EvalHubError: one of them is not there, or is something else.
+            MissingExtra: the libraries are not installed.
+        """
+        if registry_secret is not None:
+            _check_secret(registry_secret, secret or f"secret {registry_secret!r} of the registry")
+        if ca is not None:
+            _check_certificates(ca)
+        return cls(registry_secret, ca, _public_key(key) if key is not None else None)
+
     def registry(self) -> dict[str, Any]:
         """Return what opens a registry."""
         return {"registry_secret": self.registry_secret, "ca": self.ca}
+
+
+def _check_secret(name: str, where: str) -> None:
+    from evalhub_components.evidence.registry.docker_config import SECRET_FILES
+    from evalhub_pipelines import directories
+
+    folder = directories.secret(name, where)
+    if not any((folder / file).is_file() for file in SECRET_FILES):
+        raise EvalHubError(f"{where}: {folder}: has no {SECRET_FILES[0]}")
+
+
+def _check_certificates(ca: Path) -> None:
+    try:
+        from evalhub_components.evidence.registry.transport import check_certificates
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("evalhub"):
+            raise
+        raise MissingExtra("oci", "talking to a registry") from None
+    check_certificates(ca)
+
+
+def _public_key(path: Path) -> PublicKey:
+    from evalhub_components.evidence.signing.keys import PublicKey
+
+    return PublicKey.load(path)
+
+
+def repository_of(name: str) -> Reference:
+    """Return the repository that somebody says the evidence is in.
+
+    Raises:
+        EvalHubError: it is none.
+    """
+    from evalhub_components.evidence.reference import Reference
+
+    found = Reference.parse(name)
+    if found.tag or found.digest:
+        raise EvalHubError(f"--evidence: must be HOST/REPOSITORY, without a tag or digest, got {name!r}")
+    return found
 
 
 def reference(state: RunState, repository: str | None) -> Reference | None:
@@ -48,10 +105,7 @@ def reference(state: RunState, repository: str | None) -> Reference | None:
     if not is_tag(tag):
         raise EvalHubError(f"run {state.run_id[:100]!r}: is no id that evidence can have")
     if repository is not None:
-        found = Reference.parse(repository)
-        if found.tag or found.digest:
-            raise EvalHubError(f"--evidence: must be HOST/REPOSITORY, without a tag or digest, got {repository!r}")
-        return replace(found, tag=tag)
+        return replace(repository_of(repository), tag=tag)
     host, name = (str(state.parameters.get(key) or "").strip() for key in ("oci_host", "oci_repository"))
     return replace(Reference.parse(f"{host}/{name}"), tag=tag) if host and name else None
 

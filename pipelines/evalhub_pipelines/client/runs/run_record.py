@@ -21,7 +21,6 @@ from evalhub_pipelines.client.runs.run_state import RunState, Step
 
 if TYPE_CHECKING:
     from evalhub_components.evidence.reference import Reference
-    from evalhub_components.evidence.signing.keys import PublicKey
     from evalhub_components.records.tracking.finding import Found
     from evalhub_pipelines.client.connection import Connection
     from evalhub_pipelines.run_source import RunSource
@@ -53,6 +52,27 @@ class RunRecord:
     mlflow_run_id: str | None = None
     full: Verdict | None = None
     notes: tuple[str, ...] = ()
+
+
+def check(
+    *,
+    repository: str | None = None,
+    mlflow_uri: str | None = None,  # taken as it is
+    registry_secret: str | None = None,
+    ca: Path | None = None,
+    key: Path | str | None = None,
+) -> None:
+    """Refuse what no record can be read with; for those who wait hours before they read one.
+
+    Args: as `find`, under the names of the options of `submit --wait` and `status`.
+
+    Raises:
+        EvalHubError: `repository` is none, or a file or secret is not there, or is something else.
+        MissingExtra: the libraries are not installed.
+    """
+    if repository is not None:
+        recorded_evidence.repository_of(repository)
+    Access.of(registry_secret, ca, Path(key) if key is not None else None, "--pull-secret")
 
 
 def find(
@@ -117,7 +137,7 @@ def opened(
     """
     if reason := _unjudged(state):
         raise EvalHubError(reason)
-    access = Access(registry_secret, ca, _public_key(Path(key)) if key is not None else None)
+    access = Access.of(registry_secret, ca, Path(key) if key is not None else None)
     notes: list[str] = []
     pinned, is_missing = None, False
     try:
@@ -223,12 +243,6 @@ def _of_tracking(state: RunState, found: Found, notes: Sequence[str]) -> RunReco
         mlflow_run_id=found.run_id,
         notes=tuple(notes),
     )
-
-
-def _public_key(path: Path) -> PublicKey:
-    from evalhub_components.evidence.signing.keys import PublicKey
-
-    return PublicKey.load(path)
 
 
 def _unjudged(state: RunState) -> str | None:

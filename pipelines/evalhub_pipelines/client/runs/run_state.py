@@ -144,7 +144,8 @@ def get(connection: Connection, run_id: str, timeout: float | None = None) -> V2
         where = connection.endpoint
         raise NotFound(f"run {run_id}: does not exist at {where}, or no more (evalhub-kfp list shows runs)") from None
     if (found.run_id or "").casefold() != run_id.casefold():
-        raise NotTheApi(f"run {run_id}: {connection.endpoint} answers with another run (is it Kubeflow Pipelines?)")
+        what = "another run" if found.run_id else "no run"
+        raise NotTheApi(f"run {run_id}: {connection.endpoint} answers with {what} (is it Kubeflow Pipelines?)")
     return found
 
 
@@ -180,6 +181,13 @@ def shape_of(connection: Connection, run: V2beta1Run) -> Shape | None:
     except NotFound:
         return None
     return pipeline_shape.of(version.pipeline_spec or {})
+
+
+def unknown(run_id: str) -> RunState:
+    """Return a run of which nobody has told more than its id."""
+    from kfp_server_api import V2beta1Run
+
+    return of(V2beta1Run(run_id=run_id))
 
 
 def of(run: V2beta1Run, shape: Shape | None = None, *, was_cancelling: bool = False) -> RunState:

@@ -17,6 +17,7 @@ from evalhub_components.schema.exports import Exports
 from evalhub_pipelines import bounded_yaml, documents, evaluation
 from evalhub_pipelines.catalog import Catalog
 from evalhub_pipelines.client.scheduling import cron, time_zones
+from evalhub_pipelines.client.submitting.inputs import ServiceAccountName
 from evalhub_pipelines.evaluation import Evaluation
 
 
@@ -63,13 +64,7 @@ class Schedule(Document):
     start: Moment | None = None
     end: Moment | None = None
     experiment: str | None = Field(default=None, min_length=1, max_length=128)
-    service_account: (
-        Annotated[
-            str,
-            matching(r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?\Z", "the name of a service account"),
-        ]
-        | None
-    ) = None
+    service_account: ServiceAccountName | None = None
     model: ModelConfig | None = None
     judge: JudgeConfig | None = None
     num_examples: Positive | None = None

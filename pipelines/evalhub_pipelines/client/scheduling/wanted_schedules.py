@@ -88,6 +88,7 @@ def read(
                 mlflow_uri=server.get("uri"),
                 mlflow_secret=server.get("secret_ref"),
                 ca_config_map=schedule.ca_config_map,
+                image_pull_secrets=list(secrets_and_hosts[0]),
             )
         except InvalidDocument as error:
             problems += [_placed(problem, where) for problem in error.problems]

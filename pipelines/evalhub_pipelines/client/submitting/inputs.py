@@ -7,6 +7,8 @@ from collections.abc import Collection, Mapping
 from typing import Annotated, Any
 from urllib.parse import quote, urlsplit
 
+from pydantic import Field
+
 from evalhub_components.errors import InvalidDocument, Problem
 from evalhub_components.schema.document import Document, Positive, SecretName, matching
 from evalhub_components.schema.evaluation import EvaluationConfig
@@ -20,9 +22,22 @@ LIMIT = 10_000
 RECORD = "give --push-to or --mlflow-uri, or exports.oci in an eval.yaml"
 """How a run is made to record its verdict where it can be read."""
 
+PUSHED = "give --push-to, or exports.oci in an eval.yaml"
+"""How a run is made to push its evidence."""
+
 _MODEL = ("model_url", "model_name")
 _JUDGE = ("judge_url", "judge_name")
 _ADDRESSES = ("model_url", "judge_url", "mlflow_uri", "oci_host")
+
+
+ServiceAccountName = Annotated[
+    str,
+    matching(
+        r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?\Z",
+        "the name of a service account (lower-case letters, digits, '-' and '.')",
+    ),
+]
+"""An empty one is none: Kubeflow Pipelines would take its own default in its place."""
 
 
 class Surroundings(Document):
@@ -31,6 +46,8 @@ class Surroundings(Document):
     Attributes:
         num_examples: goes before the eval.yaml's.
         ca_config_map: name of the config map with CA certificates.
+        service_account: that the pods have; it and the next are no inputs of a pipeline.
+        image_pull_secrets: names of the secrets that images are pulled with.
     """
 
     num_examples: Positive | None = None
@@ -56,6 +73,8 @@ class Surroundings(Document):
         ]
         | None
     ) = None
+    service_account: ServiceAccountName | None = Field(default=None, exclude=True)
+    image_pull_secrets: tuple[SecretName, ...] = Field(default=(), exclude=True)
 
 
 def of(found: Evaluation, **surroundings: Any) -> dict[str, Any]:

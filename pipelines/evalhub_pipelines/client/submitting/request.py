@@ -40,6 +40,15 @@ class Request:
         return bool(self.value("oci_host") or self.value("mlflow_uri"))
 
     @property
+    def unsigned(self) -> str | None:
+        """Return why no signature can be checked when the run is over; None when one can."""
+        signing = "--signing-secret, or exports.signing in an eval.yaml"
+        if not self.value("oci_host"):
+            with_key = "" if self.value("signing_secret") else f", and {signing}"
+            return f"the run pushes no evidence ({inputs.PUSHED}{with_key})"
+        return None if self.value("signing_secret") else f"nobody signs the evidence of the run (give {signing})"
+
+    @property
     def mlflow_page(self) -> str | None:
         """Return where people will find the run in MLflow, None where it is not logged."""
         uri = self.value("mlflow_uri")
@@ -123,7 +132,7 @@ def _annotated(config: EvaluationConfig, annotations: Mapping[str, str]) -> Eval
         return config
     exports = config.exports
     if exports is None or exports.oci is None:
-        what = "the evidence goes to no registry (give --push-to, or exports.oci in an eval.yaml)"
+        what = f"the evidence goes to no registry ({inputs.PUSHED})"
         raise InvalidDocument([Problem("--annotation", what)])
     coordinates = exports.oci.coordinates
     changed = coordinates.model_dump() | {"annotations": {**coordinates.annotations, **annotations}}

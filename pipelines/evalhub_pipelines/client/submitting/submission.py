@@ -84,6 +84,7 @@ def submit(
     tags: Sequence[str] = (),
     owner: str | None = None,
     is_awaited: bool = False,
+    is_verified: bool = False,
 ) -> Submission:
     """Start an evaluation on Kubeflow Pipelines and return at once; its pipeline is uploaded when it is not there.
 
@@ -108,6 +109,7 @@ def submit(
         tags: of the run, after those in `source`.
         owner: who submits; by default who started the CI job, else the login name.
         is_awaited: refuse a run whose verdict nobody could read when it is over.
+        is_verified: refuse a run whose evidence has no signature that could be checked when it is over.
 
     Raises:
         InvalidDocument: with everything that is wrong or missing; nothing was sent.
@@ -119,6 +121,8 @@ def submit(
         "mlflow_uri": mlflow_uri,
         "mlflow_secret": mlflow_secret,
         "ca_config_map": ca_config_map,
+        "service_account": service_account,
+        "image_pull_secrets": list(image_pull_secrets),
     }
     if isinstance(source, str | Path) and pipeline_source.is_compiled(source):
         if images or image_pull_secrets or private_hosts:
@@ -128,6 +132,8 @@ def submit(
         found = _evaluation(source, Catalog.of(catalog), model, changes)
         pipeline = pipeline_source.of_evaluation(found, images or {}, tuple(image_pull_secrets), tuple(private_hosts))
         asked = request.of_evaluation(found, pipeline, annotations or {}, around)
+    if is_verified and asked.unsigned:
+        raise EvalHubError(f"--key: {asked.unsigned}")
     if is_awaited and not asked.is_recorded:
         raise EvalHubError(f"the run would end without a verdict that can be read ({inputs.RECORD})")
     folder = experiment or asked.value("experiment_name") or asked.pipeline.collection_id
