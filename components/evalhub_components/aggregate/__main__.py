@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import json
 import logging
 import sys
@@ -55,6 +56,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except EvalHubError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_status
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        cure = "the disk is full: make room and do it again" if full else "what is finished is kept"
+        print(f"error: {error.filename or 'a file of the run'}: {error.strerror} ({cure})", file=sys.stderr)
+        return ExitStatus.ERROR
     return ExitStatus.PASS
 
 

@@ -133,14 +133,18 @@ def _normalized(value: float, definition: ResolvedScore) -> float:
 def _against_threshold(task: BenchmarkTask, score: float, normalized: float) -> tuple[bool | None, str]:
     """Return whether the benchmark reaches its own threshold, and the comparison in words.
 
-    Both are compared on the normalised scale, so that the tolerance means the same for every metric.
+    They are compared on the scale that the threshold is on. In the metric's units a wide range must not make the
+    tolerance wide: of a perplexity in [0, 1e9] it would be one.
     """
     needed, definition = normalized_threshold(task), task.primary_score
     if task.threshold is None or needed is None:
         return None, f"{shown(score)}, no threshold"
-    passed = reaches(normalized, needed)
     if task.threshold.source != "collection":
-        return passed, in_words(score, task.threshold.value, passed, definition.lower_is_better)
+        value, (low, high) = task.threshold.value, definition.range
+        sign = -1 if definition.lower_is_better else 1
+        passed = reaches(sign * score, sign * value, TOLERANCE * min(1.0, high - low))
+        return passed, in_words(score, value, passed, definition.lower_is_better)
+    passed = reaches(normalized, needed)
     words = in_words(normalized, needed, passed)
     same_scale = definition.range == (0, 1) and not definition.lower_is_better
     return passed, words if same_scale else f"{words} (normalised from {shown(score)})"

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 TOLERANCE = 1e-9
-"""How far a number on the normalised scale may miss a threshold by rounding alone."""
+"""How far a number may miss a threshold by rounding alone, on the normalised scale and in a metric's units."""
 
 
-def reaches(value: float, threshold: float) -> bool:
-    """Return whether `value >= threshold`, both normalised."""
-    return value >= threshold - TOLERANCE
+def reaches(value: float, threshold: float, tolerance: float = TOLERANCE) -> bool:
+    """Return whether `value >= threshold`."""
+    return value >= threshold - tolerance
 
 
 def in_words(value: float, threshold: float, holds: bool, lower_is_better: bool = False) -> str:

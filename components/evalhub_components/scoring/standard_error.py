@@ -32,7 +32,8 @@ def estimate(
 
     Args:
         score: in the metric's units, as are the next two.
-        provider_stderr: as the framework reported it.
+        provider_stderr: as the framework reported it; 0 counts for nothing at an end of the range, where examples that
+            all agree would give it.
         samples: used only when `score` is their mean.
         score_range: lowest and highest value of the metric.
         confidence: of the one-sided bound that stands in where all samples are at one end of the range.
@@ -40,10 +41,13 @@ def estimate(
     low, high = score_range
     width = high - low
     values = [(sample.score - low) / width for sample in samples]
-    error = _of_samples((score - low) / width, values, [sample.cluster for sample in samples], confidence)
+    share = (score - low) / width
+    error = _of_samples(share, values, [sample.cluster for sample in samples], confidence)
     if error is not None and error <= _ABSURD:
         return StandardError(error, "samples")
-    if provider_stderr is not None and 0 <= provider_stderr / width <= _ABSURD:
+    # no variance is not certainty, as with samples
+    is_certain = provider_stderr == 0 and not TOLERANCE < share < 1 - TOLERANCE
+    if provider_stderr is not None and 0 <= provider_stderr / width <= _ABSURD and not is_certain:
         return StandardError(provider_stderr / width, "provider")
     return StandardError(None, "none")
 

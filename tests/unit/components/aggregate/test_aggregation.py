@@ -74,6 +74,19 @@ def test_doing_it_again_changes_no_byte(tmp_path: Path, write_run: Callable[...,
     assert files(path) == before
 
 
+def test_a_full_disk_is_said_in_a_line(tmp_path: Path, write_run: Callable[..., Path]) -> None:
+    path = write_run(tmp_path / "run")
+    # to a process, the largest size of its files is reached as the end of a disk is
+    small = "import resource, runpy; resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100)); "
+    start = small + "runpy.run_module('evalhub_components.aggregate', run_name='__main__')"
+    done = subprocess.run([sys.executable, "-c", start, *arguments(path)], capture_output=True, text=True)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: ")
+    assert "the disk is full: make room" in line
+    assert main(arguments(path)) == 0
+
+
 def test_results_from_several_folders_become_the_same_run_directory(
     tmp_path: Path, write_run: Callable[..., Path]
 ) -> None:

@@ -31,6 +31,8 @@ PROVIDER = Provider.model_validate(
             {"id": "ms", "primary_score": LATENCY},
             {"id": "clipped", "primary_score": {**LATENCY, "range_overflow": "clip"}},
             {"id": "percent", "primary_score": {"metric": "acc", "range": [0, 100]}},
+            {"id": "wide", "primary_score": {**LATENCY, "range": [0, 1e9]}},
+            {"id": "narrow", "primary_score": {"metric": "acc", "range": [0, 1e-6]}},
         ],
     }
 )
@@ -247,6 +249,9 @@ def test_a_plan_without_any_weight_is_refused() -> None:
         pytest.param({"id": "tox", "threshold": 0.3}, 0.31, False, "0.31 > 0.3", id="lower is better, missed"),
         pytest.param({"id": "ms", "threshold": 500}, 250, True, "250 <= 500", id="own units"),
         pytest.param({"id": "percent", "threshold": 80}, 80.0, True, "80 >= 80", id="percent"),
+        pytest.param({"id": "wide", "threshold": 10}, 10.9, False, "10.9 > 10", id="wide range, missed"),
+        pytest.param({"id": "wide", "threshold": 10}, 10.0, True, "10 <= 10", id="wide range, reached"),
+        pytest.param({"id": "narrow", "threshold": 5e-7}, 4.996e-7, False, "4.996e-07 < 5e-07", id="narrow range"),
         pytest.param({"id": "acc"}, 0.4, None, "0.4, no threshold", id="no threshold"),
         pytest.param({"id": "acc", "weight": 0, "threshold": 0.6}, 0.4, False, "advisory: 0.4 < 0.6", id="advisory"),
     ],
@@ -451,6 +456,15 @@ def test_standard_error_of_zero_compares_the_score(gate: str, value: float, deci
     verdict = judged(plan, outcome(plan, 0, {"acc": with_stderr(value, 0.0)}))
 
     assert (verdict.verdict, verdict.probability) == (decision, probability)
+
+
+@pytest.mark.parametrize(("value", "decision"), [(1.0, "inconclusive"), (0.0, "inconclusive"), (0.9, "pass")])
+def test_standard_error_of_zero_is_none_where_all_examples_agree(value: float, decision: str) -> None:
+    plan = plan_of({"id": "acc"}, threshold=0.7, gate="assured")
+    verdict = judged(plan, outcome(plan, 0, {"acc": with_stderr(value, 0.0)}))
+
+    assert verdict.verdict == decision
+    assert only(verdict).se_source == ("none" if decision == "inconclusive" else "provider")
 
 
 @pytest.mark.parametrize(("value", "decision"), [(0.7, "pass"), (0.69, "fail")])
