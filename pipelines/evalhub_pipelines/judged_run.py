@@ -7,18 +7,23 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from evalhub_components import run_directory
+from evalhub_components.benchmark.results import not_enough
 from evalhub_components.errors import EvalHubError
 from evalhub_components.records import outputs, wording
 from evalhub_components.records.ci import github
 from evalhub_components.records.outputs import Output
 from evalhub_components.run_directory import LoadedRun
 from evalhub_components.schema.plan import BenchmarkTask, EvaluationPlan
+from evalhub_components.schema.results import BenchmarkResults
 from evalhub_components.schema.run import Publication
 from evalhub_components.schema.verdict import Decision, Verdict
 from evalhub_components.scoring.judgement import TaskOutcome
 from evalhub_pipelines import run_source
 
-_SAME_WORK = ("provider_id", "benchmark_id", "parameters", "num_examples", "num_few_shot", "seed")
+_SAME_WORK = (
+    *("provider_id", "benchmark_id", "parameters", "num_examples", "num_few_shot", "seed"),
+    *("test_data_ref", "judge"),
+)
 
 
 @dataclass(frozen=True)
@@ -59,7 +64,7 @@ def judged(directory: Path, plan: EvaluationPlan | None = None) -> JudgedRun:
     Args:
         directory: a run directory.
         plan: other criteria. A benchmark of it is judged by the result of the same work in the run; one without such
-            a result counts as missing.
+            a result counts as missing, and one that lost more examples than it allows as failed.
 
     Raises:
         EvalHubError: `directory` is no run.
@@ -127,9 +132,21 @@ def _under(run: LoadedRun, plan: EvaluationPlan) -> LoadedRun:
         if outcome := run.outcomes.get(match.index):
             results = outcome.results
             if results.task_digest == match.digest():
+                results = _still_enough(results, match, task)
                 results = results.model_copy(update={"benchmark_index": task.index, "task_digest": task.digest()})
             outcomes[task.index] = TaskOutcome(results, outcome.samples)
     return replace(run, plan=plan, outcomes=outcomes, folders=folders)
+
+
+def _still_enough(results: BenchmarkResults, was: BenchmarkTask, task: BenchmarkTask) -> BenchmarkResults:
+    """Return `results` as the benchmark step would have left them where `task` lets fewer examples be lost.
+
+    More that may be lost change nothing: what gave up early has no score to bring back.
+    """
+    if results.status != "completed" or task.max_error_rate >= was.max_error_rate:
+        return results
+    reason = not_enough(task, results.num_requested, results.num_evaluated or 0, results.num_errors)
+    return results.model_copy(update={"status": "failed", "reason": reason}) if reason else results
 
 
 def _same_work(tasks: Sequence[BenchmarkTask], wanted: BenchmarkTask) -> BenchmarkTask | None:

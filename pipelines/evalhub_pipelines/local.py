@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from evalhub_components import __version__, atomic, canonical, run_directory
+from evalhub_components import __version__, atomic, run_directory
 from evalhub_components.errors import Cancelled, EvalHubError
 from evalhub_components.evidence import layout
 from evalhub_components.schema.evaluation import ExperimentConfig, JudgeConfig, ModelConfig
@@ -18,7 +18,17 @@ from evalhub_components.schema.exports import Exports
 from evalhub_components.schema.plan import BenchmarkTask, EvaluationPlan
 from evalhub_components.schema.run import RunRecord, job_id
 from evalhub_components.schema.verdict import Verdict
-from evalhub_pipelines import containers, directories, judge_model, publishing, resuming, run_lock, settings, steps
+from evalhub_pipelines import (
+    containers,
+    directories,
+    judge_model,
+    publishing,
+    resuming,
+    run_lock,
+    settings,
+    steps,
+    task_data,
+)
 from evalhub_pipelines.catalog import Catalog
 from evalhub_pipelines.commands import Command, command_of, holds_a_password
 from evalhub_pipelines.containers import Container
@@ -148,7 +158,8 @@ def resume(directory: Path, catalog: Catalog, options: Options) -> Finished:
     """Run again what has no completed result with the same task key, then judge anew.
 
     Raises:
-        EvalHubError: `directory` is no run, is in use, or another model answers than before.
+        EvalHubError: `directory` is no run, is in use, or another model answers than before; or data cannot be looked
+            at that a result was made of which would stand beside new ones.
         Cancelled: interrupted again.
     """
     directory = directory.resolve()
@@ -171,20 +182,21 @@ def resume(directory: Path, catalog: Catalog, options: Options) -> Finished:
                 message = "another judge answers than before: what it judged is judged anew"
                 options.listener({"event": "stage", "stage": "fingerprint", "message": message})
             record = record.model_copy(update={"judge": judge})
-            left = resuming.remaining(replace(loaded, record=record), fingerprint)
+            left, data = resuming.left(replace(loaded, record=record), fingerprint, options.listener)
             commands = _commands(plan, left, catalog, options)
         except KeyboardInterrupt:
             raise Cancelled(f"{directory}: cancelled; it is as it was before") from None
-        for task in left:
-            # whatever happens now, an old result must not pass for a new one
-            (directory / "benchmarks" / task.slug / "results.json").unlink(missing_ok=True)
         record = record.model_copy(update={"state": "running", "completed_at": None})
-        atomic.write_json(directory / "fingerprint.json", fingerprint.as_json())
         atomic.write_json(directory / "run.json", record.as_json())
+        # whatever happens now, neither an old result nor the record of its evidence must pass for a new one
+        (directory / "publication.json").unlink(missing_ok=True)
+        for task in left:
+            (directory / "benchmarks" / task.slug / "results.json").unlink(missing_ok=True)
+        atomic.write_json(directory / "fingerprint.json", fingerprint.as_json())
         _remember(directory, catalog, options)
         options.listener({"event": "resumed", "kept": len(plan.tasks) - len(left), "left": len(left)})
         judge_secret = judge_model.secret(record.judge)
-        work = Work(directory, record, fingerprint, secret, plan.header.execution.retries, judge_secret=judge_secret)
+        work = Work(directory, record, fingerprint, secret, plan.header.execution.retries, data, judge_secret)
         return _execute(plan, left, work, commands, options, environ, lock)
 
 
@@ -194,7 +206,7 @@ def batches(plan: EvaluationPlan, tasks: Sequence[BenchmarkTask]) -> list[list[B
         return [[task] for task in tasks]
     groups: dict[tuple[str, str], list[BenchmarkTask]] = {}
     for task in tasks:
-        groups.setdefault((task.provider_id, _data_key(task)), []).append(task)
+        groups.setdefault((task.provider_id, task_data.source_of(task)), []).append(task)
     return list(groups.values())
 
 
@@ -211,7 +223,8 @@ def _execute(
     jobs = options.jobs or plan.header.execution.max_parallel or os.cpu_count() or 1
     try:
         (directory / "benchmarks").mkdir(exist_ok=True)
-        work = replace(work, data=_fetched(tasks, directory, options))
+        unseen = [task for task in tasks if task.index not in work.data]
+        work = replace(work, data={**work.data, **task_data.fetched(unseen, directory, options.listener)})
         Pool(work, commands, options.listener).run(batches(plan, tasks), jobs)
         options.listener({"event": "stage", "stage": "aggregate"})
         warnings = steps.aggregate(
@@ -224,6 +237,9 @@ def _execute(
             lock=lock,
         )
     except KeyboardInterrupt:
+        if _judged(directory) is not None:
+            # a run with its evidence is finished, and its record must go on saying so
+            raise Cancelled(_too_late(directory)) from None
         atomic.write_json(directory / "run.json", work.record.model_copy(update={"state": "cancelled"}).as_json())
         raise Cancelled(
             f"{directory}: cancelled; finished benchmarks are kept (go on with: evalhub-kfp run --resume {directory})"
@@ -237,6 +253,13 @@ def _execute(
         raise EvalHubError(said) from None
     verdict = Verdict.model_validate(atomic.read_json(directory / "verdict.json"))
     return Finished(directory, verdict, warnings)
+
+
+def _too_late(directory: Path) -> str:
+    """Return what to tell of a run that was finished when somebody cancelled it."""
+    said = f"{directory}: cancelled when verdict and evidence were there: the run is complete"
+    warnings = atomic.read_json(directory / "publication.json").get("warnings", [])
+    return "\n".join([f"{said} (its reports: evalhub-kfp report {directory})", *warnings])
 
 
 def _remember(directory: Path, catalog: Catalog, options: Options) -> None:
@@ -255,25 +278,6 @@ def _judged(directory: Path) -> Verdict | None:
         return verdict if run_directory.load(directory).judge() == verdict else None
     except (EvalHubError, ValueError):
         return None
-
-
-def _fetched(tasks: Sequence[BenchmarkTask], directory: Path, options: Options) -> dict[int, Path]:
-    """Return the folder with the external data of every task that has some, by index; each source is fetched once."""
-    found: dict[str, Path] = {}
-    for task in tasks:
-        ref, key = task.test_data_ref, _data_key(task)
-        if ref is None or key in found:
-            continue
-        options.listener({"event": "stage", "stage": "data", "message": f"fetching the data of {task.benchmark_id}"})
-        source = ref.s3 or ref.git or ref.hf
-        name = source.secret_ref if source else None
-        secret = directories.secret(name, f"{task.benchmark_id}: test_data_ref.secret_ref") if name else None
-        found[key] = steps.test_data(ref, secret, directory / "test_data" / key.removeprefix("sha256:")[:16])
-    return {task.index: found[_data_key(task)] for task in tasks if task.test_data_ref is not None}
-
-
-def _data_key(task: BenchmarkTask) -> str:
-    return canonical.digest(task.test_data_ref.as_json()) if task.test_data_ref else ""
 
 
 def _commands(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from evalhub_components import atomic, run_directory
 from evalhub_components.errors import EvalHubError
 from evalhub_components.run_directory import LoadedRun, parse
-from evalhub_components.schema.run import Publication
+from evalhub_components.schema.run import Publication, RunRecord
 from evalhub_components.schema.verdict import Verdict
 from evalhub_components.scoring.comparison import shown
 
@@ -57,7 +57,8 @@ def opened(name: str | Path, *, registry_secret: str | None = None, ca: Path | N
 
     Raises:
         Tampered: something in the evidence is not what its digest says.
-        EvalHubError: there is no such run, it has no verdict yet, or one that its results do not give.
+        EvalHubError: there is no such run, it has no verdict yet, is not finished, or has one that its results do not
+            give.
         MissingExtra: the OCI libraries are not installed.
     """
     folder = Path(name)
@@ -76,9 +77,25 @@ def _in_directory(name: str, folder: Path) -> RunSource:
     if not (path / "verdict.json").exists():
         cure = f"it did not end; go on with it: evalhub-kfp run --resume {folder}"
         raise EvalHubError(f"{folder}: has no verdict.json ({cure})")
-    verdict = _verdict(name, path, run.judge())
     is_pulled = (path / _SUMS).exists()
+    try:
+        verdict = _verdict(name, path, run.judge())
+    except EvalHubError:
+        how = None if is_pulled else _unfinished(path, run.record)
+        if how is None:
+            raise
+        raise EvalHubError(f"{folder}: {how}go on with it: evalhub-kfp run --resume {folder})") from None
     return RunSource(name, run, verdict, publication_in(path), None if is_pulled else path)
+
+
+def _unfinished(path: Path, record: RunRecord) -> str | None:
+    """Return why verdict.json may be older than the results beside it; None when the run in `path` has ended."""
+    if record.state == "cancelled":
+        return "was cancelled ("
+    if record.state == "running":
+        return "is not finished (wait, or "
+    # a run of which every benchmark failed has been judged all the same
+    return None if record.state != "failed" or (path / "publication.json").exists() else "failed before it was judged ("
 
 
 def publication_in(directory: Path) -> Publication | None:

@@ -67,6 +67,136 @@ def test_cancelled_run_ends_all_processes_and_can_be_resumed(
     assert json.loads((directory / "run.json").read_text())["state"] == "completed"
 
 
+AT_AGGREGATE = """\
+import os, sys, time
+
+if "evalhub_components.aggregate" in sys.orig_argv and (name := os.environ.get("WAIT_AFTER")):
+    def watch(event, arguments):
+        if event == "os.rename" and str(arguments[1]).endswith(after[0]):
+            after.append("")  # the next file, whatever it is, comes after this one
+        elif event in ("open", "os.mkdir", "os.rename") and len(after) > 1:
+            after[:] = ["/"]
+            open(os.environ["REACHED"], "w").close()
+            limit = time.monotonic() + 300  # it is nobody's child when the test is cut short
+            while time.monotonic() < limit:
+                time.sleep(0.02)
+    after = [name]
+    sys.addaudithook(watch)
+"""
+
+
+@pytest.fixture
+def cancelled_after(cli: Any, eventually: Callable[[Any], Any]) -> Callable[..., Any]:
+    """A function that starts a command, cancels it when its last step has written a file, and returns how it ended."""
+
+    def cancelled_after(file: str, stop: Callable[[Any], None], *arguments: object) -> Any:
+        (cli.folder / "sitecustomize.py").write_text(AT_AGGREGATE)
+        reached = cli.folder / "reached"
+        reached.unlink(missing_ok=True)
+        environ = {"PYTHONPATH": str(cli.folder), "WAIT_AFTER": file, "REACHED": str(reached)}
+        process = cli.start(*arguments, environ=environ)
+        eventually(reached.exists)
+        stop(process)
+        done = cli.ended(process)
+        assert done.status == 130, done.err
+        assert "Traceback" not in done.err
+        return done
+
+    return cancelled_after
+
+
+def run_state(directory: Path) -> str:
+    return str(json.loads((directory / "run.json").read_text())["state"])
+
+
+@pytest.mark.parametrize("stop", [interrupt, terminate])
+def test_run_that_is_cancelled_when_all_is_written_stays_complete(
+    cli: Any,
+    model: DemoModelServer,
+    collection: Callable[..., Path],
+    cancelled_after: Callable[..., Any],
+    stop: Callable[[Any], None],
+) -> None:
+    done = cancelled_after("publication.json", stop, *cli.arguments(collection(("a", {})), model))
+    directory = cli.run_directory()
+    assert f"{directory}: cancelled when verdict and evidence were there: the run is complete" in done.err
+    assert "--resume" not in done.err
+    assert run_state(directory) == "completed"
+    for command in ("report", "judge", "verify"):
+        assert cli(command, directory).status == 0
+
+
+@pytest.mark.parametrize("file", ["verdict.json", "eval-card.json", "index.json"])
+def test_report_of_a_run_that_was_cancelled_while_it_was_judged_says_how_to_go_on(
+    cli: Any,
+    model: DemoModelServer,
+    collection: Callable[..., Path],
+    starts: Starts,
+    cancelled_after: Callable[..., Any],
+    file: str,
+) -> None:
+    done = cancelled_after(file, interrupt, *cli.arguments(collection(("a", {})), model))
+    directory = cli.run_directory()
+    assert f"go on with: evalhub-kfp run --resume {directory}" in done.err
+    assert run_state(directory) == "cancelled"
+    reported = cli("report", directory)
+    assert reported.status == 2
+    assert f"was cancelled (go on with it: evalhub-kfp run --resume {directory})" in reported.err
+    assert "edited" not in reported.err
+    assert cli.resume(directory).status == 0
+    assert cli("report", directory).status == 0
+    assert [name for name, *_ in starts()] == ["a"]
+
+
+def test_records_of_older_results_do_not_make_a_cancelled_run_complete(
+    cli: Any, model: DemoModelServer, collection: Callable[..., Path], cancelled_after: Callable[..., Any]
+) -> None:
+    """The benchmark that ran again has the same score, so that the verdict is the one of before to the byte."""
+    assert cli.run(collection(("a", {}), ("b", {})), model).status == 0
+    directory = cli.run_directory()
+    verdict = (directory / "verdict.json").read_bytes()
+    (directory / "benchmarks" / "001-b" / "results.json").unlink()
+    resume = ["run", "--resume", directory, "--catalog", cli.catalog, "--no-mlflow"]
+    done = cancelled_after("eval-card.json", interrupt, *resume)
+    assert (directory / "verdict.json").read_bytes() == verdict
+    assert f"go on with: evalhub-kfp run --resume {directory}" in done.err
+    assert run_state(directory) == "cancelled"
+    assert cli.resume(directory).status == 0
+    assert cli("verify", directory).status == 0
+
+
+def test_report_of_a_run_that_goes_on_again_does_not_speak_of_edits(
+    cli: Any, model: DemoModelServer, collection: Callable[..., Path], starts: Starts, eventually: Callable[[Any], Any]
+) -> None:
+    release = cli.folder / "release"
+    release.touch()
+    assert cli.run(collection(("a", {"wait_for": str(release)})), model).status == 0
+    directory = cli.run_directory()
+    (directory / "benchmarks" / "000-a" / "results.json").unlink()
+    release.unlink()
+    process = cli.start("run", "--resume", directory, "--catalog", cli.catalog, "--no-mlflow")
+    eventually(lambda: len(starts()) == 2)
+    reported = cli("report", directory)
+    assert reported.status == 2
+    assert f"is not finished (wait, or go on with it: evalhub-kfp run --resume {directory})" in reported.err
+    assert "edited" not in reported.err
+    release.touch()
+    assert cli.ended(process).status == 0
+    assert cli("report", directory).status == 0
+
+
+def test_an_edited_verdict_of_a_finished_run_is_still_called_so(
+    cli: Any, model: DemoModelServer, collection: Callable[..., Path]
+) -> None:
+    assert cli.run(collection(("a", {"score": 0.1})), model).status == 1
+    path = cli.run_directory() / "verdict.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "verdict": "pass"}))
+    reported = cli("report", cli.run_directory())
+    assert reported.status == 2
+    assert "a file was edited" in reported.err
+    assert "--resume" not in reported.err
+
+
 @pytest.mark.parametrize("stop", [interrupt, terminate])
 def test_interrupting_the_fingerprint_leaves_nothing(
     cli: Any, collection: Callable[..., Path], eventually: Callable[[Any], Any], stop: Callable[[Any], None]

@@ -228,6 +228,24 @@ def test_kill_while_judging_leaves_a_run_to_resume(
     assert evidence(directory) == digest
 
 
+def test_report_of_a_run_that_failed_before_it_was_judged_again_says_how_to_go_on(
+    cli: Any, model: DemoModelServer, collection: Callable[..., Path]
+) -> None:
+    path = collection(("a", {}), ("b", {"raise": "boom", "unless": str(cli.folder / "mended")}))
+    assert cli.run(path, model).status == 2
+    directory = cli.run_directory()
+    assert cli("report", directory).status == 0
+    (cli.folder / "mended").touch()
+    (cli.folder / "sitecustomize.py").write_text(AT_AGGREGATE)
+    killed = cli.resume(directory, environ={"PYTHONPATH": str(cli.folder), "KILL_BEFORE": "verdict.json"})
+    assert killed.status == 2
+    reported = cli("report", directory)
+    assert reported.status == 2
+    assert f"failed before it was judged (go on with it: evalhub-kfp run --resume {directory})" in reported.err
+    assert cli.resume(directory).status == 0
+    assert cli("report", directory).status == 0
+
+
 def test_resuming_waits_for_the_judging_that_a_killed_run_left_behind(
     cli: Any, model: DemoModelServer, collection: Callable[..., Path], starts: Starts, eventually: Callable[[Any], Any]
 ) -> None:

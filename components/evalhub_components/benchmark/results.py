@@ -28,7 +28,7 @@ def completed(
     requested = _count(payload, "num_examples_requested") if payload["num_examples_requested"] is not None else None
     evaluated = _count(payload, "num_examples_evaluated")
     errors = max(_count(payload, "num_errors"), requested - evaluated if requested is not None else 0)
-    reason = _no_score(task, payload["metrics"]) or _not_enough(task, requested, evaluated, errors)
+    reason = _no_score(task, payload["metrics"]) or not_enough(task, requested, evaluated, errors)
     return BenchmarkResults(
         provider_id=task.provider_id,
         benchmark_id=task.benchmark_id,
@@ -76,7 +76,8 @@ def _no_score(task: BenchmarkTask, metrics: list[dict[str, Any]]) -> str | None:
     return None
 
 
-def _not_enough(task: BenchmarkTask, requested: int | None, evaluated: int, errors: int) -> str | None:
+def not_enough(task: BenchmarkTask, requested: int | None, evaluated: int, errors: int) -> str | None:
+    """Return why so many examples are too few for a score, None when they are not."""
     if evaluated <= 0:
         return "no example was evaluated"
     total = max(requested or 0, evaluated)

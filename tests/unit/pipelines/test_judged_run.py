@@ -19,13 +19,21 @@ from evalhub_pipelines import resolution
 from evalhub_pipelines.judged_run import judged
 
 PROVIDER = Provider.model_validate(
-    {"id": "p", "benchmarks": [{"id": name, "primary_score": {"metric": "acc"}} for name in "abc"]}
+    {
+        "id": "p",
+        "takes_others": True,
+        "benchmarks": [{"id": name, "primary_score": {"metric": "acc"}} for name in "abc"],
+    }
 )
+DATA = {"test_data_ref": {"pvc": {"claim_name": "data", "sub_path": "v1"}}}
+OTHER_DATA = {"test_data_ref": {"pvc": {"claim_name": "data", "sub_path": "v2"}}}
+OWN = {"id": "unlisted", "primary_score": {"metric": "acc"}}
 
 
-def a_plan(*entries: dict[str, Any], threshold: float = 0.5) -> EvaluationPlan:
+def a_plan(*entries: dict[str, Any], threshold: float = 0.5, max_error_rate: float = 0.0) -> EvaluationPlan:
     benchmarks = [{"provider_id": "p", **entry} for entry in entries]
     keys = {"id": "c", "pass_criteria": {"threshold": threshold}, "benchmarks": benchmarks}
+    keys["execution"] = {"max_error_rate": max_error_rate}
     return resolution.resolve(Collection.model_validate(keys), {"p": PROVIDER})
 
 
@@ -108,10 +116,52 @@ def test_other_criteria_are_told_with_the_verdict_of_the_run_itself(finished: Ca
     assert judged(directory).own is None
 
 
-@pytest.mark.parametrize("change", [{"parameters": {"shots": 5}}, {"num_examples": 5}], ids=["parameters", "examples"])
-def test_other_work_is_not_the_same_benchmark(finished: Callable[..., Path], change: dict[str, Any]) -> None:
-    directory = finished(a_plan({"id": "a"}), 0.9)
-    assert scores(directory, a_plan({"id": "a", **change})) == [None]
+@pytest.mark.parametrize(
+    ("before", "now"),
+    [
+        ({}, {"parameters": {"shots": 5}}),
+        ({}, {"num_examples": 5}),
+        (DATA, OTHER_DATA),
+        (DATA, {}),
+        ({}, DATA),
+        (OWN, {**OWN, "judge": True}),
+    ],
+    ids=["parameters", "examples", "other data", "no data any more", "data where there was none", "judged by a model"],
+)
+def test_other_work_is_not_the_same_benchmark(
+    finished: Callable[..., Path], before: dict[str, Any], now: dict[str, Any]
+) -> None:
+    directory = finished(a_plan({"id": "a", **before}), 0.9)
+    verdict = judged(directory, a_plan({"id": "a", **now})).verdict
+    assert verdict.verdict == "error"
+    assert [(test.status, test.score) for test in verdict.benchmarks] == [("missing", None)]
+
+
+def test_fewer_lost_examples_allowed_than_there_are_make_a_benchmark_failed(finished: Callable[..., Path]) -> None:
+    directory = finished(a_plan({"id": "a"}, max_error_rate=0.5), 0.9)
+    lost(directory, status="completed")
+    assert judged(directory, a_plan({"id": "a"}, threshold=0.1, max_error_rate=0.5)).verdict.verdict == "pass"
+    assert judged(directory, a_plan({"id": "a"}, max_error_rate=0.4)).verdict.verdict == "pass"
+    verdict = judged(directory, a_plan({"id": "a"}, max_error_rate=0.01)).verdict
+    assert (verdict.verdict, verdict.state) == ("error", "failed")
+    (test,) = verdict.benchmarks
+    assert (test.status, test.score) == ("failed", None)
+    assert "40 of 100 examples (40 %) had errors, more than max_error_rate 0.01 allows" in test.reason
+
+
+def test_more_lost_examples_allowed_do_not_bring_back_a_failed_benchmark(finished: Callable[..., Path]) -> None:
+    directory = finished(a_plan({"id": "a"}, max_error_rate=0.01), 0.9)
+    lost(directory, status="failed", reason="too many had errors")
+    verdict = judged(directory, a_plan({"id": "a"}, max_error_rate=0.9)).verdict
+    assert verdict.verdict == "error"
+    assert [(test.status, test.score) for test in verdict.benchmarks] == [("failed", None)]
+
+
+def lost(directory: Path, **keys: Any) -> None:
+    """Write down that 40 of 100 requests of the only benchmark were lost."""
+    path = directory / "benchmarks" / "000-a" / "results.json"
+    counts = {"num_requested": 100, "num_evaluated": 60, "num_errors": 40}
+    atomic.write_json(path, {**atomic.read_json(path), **counts, **keys})
 
 
 def test_benchmark_listed_twice_keeps_its_two_results(finished: Callable[..., Path]) -> None:
