@@ -20,7 +20,7 @@ _SENSITIVE_NAME = re.compile(
     r"TOKEN(?!IZER)|SECRET|PASSWORD|PASSWD|CREDENTIAL|API_?KEY|ACCESS_KEY|_KEY$|^MLFLOW_|^AWS_|^DOCKER_|^KUBE",
     re.IGNORECASE,
 )
-_PASSWORD_IN_ADDRESS = re.compile(r"://[^/\s@]*:[^/\s@]+@")
+_PASSWORD_IN_ADDRESS = re.compile(r"://[^/\s@]*:\S+@")  # also where / is not %2F in it
 # without .pyc files a framework compiles itself anew at every start, and some take ten seconds for that
 _OURS = {"PYTHONPATH", "PYTHONHOME", "PYTHONDONTWRITEBYTECODE", "VIRTUAL_ENV", MODEL_SECRET}
 

@@ -71,7 +71,7 @@ def load(where: str, chosen: str | None, test_data: Path | None, benchmark: Benc
     path = _file(where, chosen, test_data, benchmark.data)
     try:
         raw = path.read_bytes()
-        lines = raw.decode("utf-8-sig").splitlines()
+        lines = raw.decode("utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise EvalHubError(f"{where}: parameters.data: {path} cannot be read: {error}") from None
     problems: list[Problem] = []

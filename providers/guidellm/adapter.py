@@ -44,13 +44,12 @@ class GuideLLMAdapter(FrameworkAdapter):
             done = ended if each is None else min(each * strategy + ended, each * parameters.num_strategies)
             enter(JobPhase.RUNNING_EVALUATION, done, total)
 
+        # a service account's token is read anew for every request: see guidellm_launch
+        key = None if config.credentials.token_file else config.credentials.api_key
         begun = time.monotonic()
-        try:
-            guidellm_process.ask(config, parameters)
-            progress(0, 0)
-            guidellm_process.run(scenario.file, environ, config.work_dir, parameters.patience, progress)
-        finally:
-            scenario.file.unlink()  # the key is in it
+        guidellm_process.ask(config, parameters)
+        progress(0, 0)
+        guidellm_process.run(scenario.file, environ, config.work_dir, parameters.patience, progress, key)
         seconds = time.monotonic() - begun
         enter(JobPhase.POST_PROCESSING)
         report = Report.read(scenario.report, parameters.num_strategies, each)

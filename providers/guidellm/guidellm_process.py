@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import guidellm_key
 from guidellm_parameters import Parameters
 
 from evalhub_components.adapter import JobSpec
@@ -71,7 +72,12 @@ def environment(config: JobSpec, parameters: Parameters) -> dict[str, str]:
 
 
 def run(
-    scenario: Path, environ: dict[str, str], work_dir: Path, patience: float, progress: Callable[[int, int], None]
+    scenario: Path,
+    environ: dict[str, str],
+    work_dir: Path,
+    patience: float,
+    progress: Callable[[int, int], None],
+    key: str | None = None,
 ) -> None:
     """Run guidellm to its end and print what it prints.
 
@@ -83,6 +89,7 @@ def run(
         work_dir: its working directory.
         patience: seconds without a word after which it counts as stuck.
         progress: called with the number of the load, from 0, and the requests of it that have ended.
+        key: the API key that it asks with.
 
     Raises:
         EvalHubError: it failed, or was stuck twice.
@@ -98,11 +105,12 @@ def run(
     def is_stuck() -> bool:
         return time.monotonic() - heard > patience
 
-    how = [str(LAUNCH)] if SERVICE_ACCOUNT_TOKEN in environ else ["-m", "guidellm"]
+    how = [str(LAUNCH)] if key or SERVICE_ACCOUNT_TOKEN in environ else ["-m", "guidellm"]
     argv = [sys.executable, *how, "run", "-c", str(scenario), "--disable-console-interactive"]
     for _ in range(_STARTS):
         heard = time.monotonic()
-        end = program.run(argv, environ=environ, folder=work_dir, listen=listen, stop=is_stuck)
+        with guidellm_key.offered(key, work_dir) as told:
+            end = program.run(argv, environ=environ | told, folder=work_dir, listen=listen, stop=is_stuck)
         if end.status == 0:
             return
         if end.status is not None:

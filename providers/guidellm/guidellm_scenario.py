@@ -1,11 +1,10 @@
-"""The scenario file of a run: everything guidellm is told, the API key included, which so stays out of its argv."""
+"""The scenario file of a run: everything guidellm is told but the API key."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import math
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,7 @@ class Scenario:
     """What guidellm is to do.
 
     Attributes:
-        file: the scenario file; readable by this user only.
+        file: the scenario file.
         report: where guidellm writes its report.
         requests: requests of each strategy, None when only time ends it.
         data: the file with the prompts, None when they are made up.
@@ -54,7 +53,7 @@ def write(config: JobSpec, parameters: Parameters) -> Scenario:
     data = _data_file(config, parameters)
     if data is not None and requests is not None:
         # guidellm asks no prompt twice
-        requests = min(requests, sum(1 for line in data.read_text("utf-8").splitlines() if line.strip()))
+        requests = min(requests, sum(1 for line in data.read_text("utf-8").split("\n") if line.strip()))
     report = config.raw_dir / "benchmarks.json"
     specification = {
         "backend": _backend(config, parameters),
@@ -70,9 +69,7 @@ def write(config: JobSpec, parameters: Parameters) -> Scenario:
         mapping = {"text_column": parameters.prompt_column}
         specification["data_column_mapper"] = {"kind": "generative_column_mapper", "column_mappings": mapping}
     file = config.work_dir / "scenario.json"
-    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as opened:
-        json.dump({"spec": specification}, opened)
+    file.write_text(json.dumps({"spec": specification}), "utf-8")
     return Scenario(file, report, requests, data)
 
 
@@ -90,9 +87,6 @@ def _backend(config: JobSpec, parameters: Parameters) -> dict[str, Any]:
         "timeout": float(parameters.request_timeout),
         "timeout_connect": 30.0,
     }
-    # a service account's token is read for every request: see guidellm_launch
-    if config.credentials.api_key and not config.credentials.token_file:
-        backend["api_key"] = config.credentials.api_key
     if parameters.max_tokens is not None and parameters.output_tokens is None:
         backend["max_tokens"] = parameters.max_tokens
     if parameters.body:

@@ -86,7 +86,7 @@ def responses(benchmark_id: str, path: Path) -> list[Step]:
     """
     found: list[Step] = []
     problems: list[Problem] = []
-    for number, text in enumerate(path.read_text("utf-8").splitlines(), start=1):
+    for number, text in enumerate(path.read_text("utf-8").split("\n"), start=1):
         if not text.strip():
             continue
         where = f"{benchmark_id}: {path.name}: line {number}"

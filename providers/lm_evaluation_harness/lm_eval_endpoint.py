@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import ssl
-import urllib.request
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from evalhub_components.adapter import JobSpec, ModelCredentials
+from evalhub_components.framework import proxy
 from evalhub_components.framework.surroundings import ca_bundle
 
 
@@ -40,16 +39,16 @@ class Endpoint:
 
     @property
     def proxy(self) -> str | None:
-        """The proxy that HTTP_PROXY, HTTPS_PROXY and NO_PROXY name for the server, by the rules of `urllib`.
+        """The address of the proxy that the environment names for the server, with its password.
 
         Told to the HTTP clients, because those that read the variables themselves read .netrc as well, and a password
         from there would take the place of the API key.
+
+        Raises:
+            EvalHubError: the environment names none that can be one.
         """
-        server = urlsplit(self.url)
-        proxy = urllib.request.getproxies().get(server.scheme)
-        if not proxy or urllib.request.proxy_bypass(server.netloc):
-            return None
-        return proxy if "://" in proxy else f"http://{proxy}"
+        found = proxy.of(self.url)
+        return found.url if found else None
 
     def ssl_context(self) -> ssl.SSLContext:
         """Return a context that trusts the system's certificates and the model's own."""

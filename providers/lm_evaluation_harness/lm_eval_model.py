@@ -175,6 +175,10 @@ class _Asking:
             raise RequestFailed(f"no answer within {self.timeout} s (parameters.request_timeout)", 0) from None
         except aiohttp.ClientSSLError as error:
             raise EvalHubError(reply.distrust(self.base_url, error)) from None
+        except aiohttp.ClientHttpProxyError as error:
+            # it repeats the proxy's address, with the password
+            why = f"the proxy answers HTTP {error.status} (check HTTP_PROXY, HTTPS_PROXY and NO_PROXY)"
+            raise RequestFailed(f"{self.base_url}: {why}", 0) from None
         except (aiohttp.ClientError, OSError) as error:
             raise RequestFailed(f"{self.base_url}: {error or type(error).__name__}", 0) from None
         return reply.read(self.endpoint, self.base_url, status, retry_after, body)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import mteb  # type: ignore[import-not-found,import-untyped,unused-ignore]
+import mteb_rows
 from datasets import Dataset, DatasetDict  # type: ignore[import-not-found,import-untyped,unused-ignore]
 from mteb.abstasks import (  # type: ignore[import-not-found,import-untyped,unused-ignore]
     AbsTaskClassification,
@@ -35,16 +36,6 @@ _NAMED = {
     "clustering": ("Clustering", AbsTaskClustering, "v_measure"),
     "retrieval": ("Retrieval", AbsTaskRetrieval, "ndcg_at_10"),
     "reranking": ("Reranking", AbsTaskRetrieval, "map_at_10"),
-}
-
-_COLUMNS: dict[str, dict[str, type | tuple[type, ...]]] = {
-    "test": {"text": str, "label": (str, int)},
-    "train": {"text": str, "label": (str, int)},
-    "pairs": {"sentence1": str, "sentence2": str, "score": (int, float)},
-    "labelled pairs": {"sentence1": str, "sentence2": str, "label": int},
-    "queries": {"id": str, "text": str},
-    "documents": {"id": str, "text": str},
-    "relevance": {"query": str, "document": str, "score": int},
 }
 
 
@@ -139,16 +130,16 @@ _SETTINGS: dict[TaskType, dict[str, Any]] = {
 
 
 def _sts(folder: Path) -> Any:
-    return DatasetDict(test=Dataset.from_list(_rows(folder, "test", "pairs")))
+    return DatasetDict(test=Dataset.from_list(mteb_rows.read(folder, "test", "pairs")))
 
 
 def _pair_classification(folder: Path) -> Any:
-    rows = _rows(folder, "test", "labelled pairs")
+    rows = mteb_rows.read(folder, "test", "labelled pairs")
     return DatasetDict(test=Dataset.from_list(rows).rename_column("label", "labels"))
 
 
 def _classification(folder: Path) -> Any:
-    parts = {split: _rows(folder, split, split) for split in ("train", "test")}
+    parts = {split: mteb_rows.read(folder, split, split) for split in ("train", "test")}
     labels = sorted({str(row["label"]) for rows in parts.values() for row in rows})
     numbered = {
         split: [
@@ -161,7 +152,7 @@ def _classification(folder: Path) -> Any:
 
 
 def _clustering(folder: Path) -> Any:
-    rows = _rows(folder, "test", "test")
+    rows = mteb_rows.read(folder, "test", "test")
     return DatasetDict(
         test=Dataset.from_list([{"sentences": row["text"], "labels": str(row["label"])} for row in rows])
     )
@@ -169,11 +160,11 @@ def _clustering(folder: Path) -> Any:
 
 def _search(folder: Path, candidates: bool) -> Any:
     relevant: dict[str, dict[str, int]] = defaultdict(dict)
-    for row in _rows(folder, "relevance", "relevance"):
+    for row in mteb_rows.read(folder, "relevance", "relevance"):
         relevant[row["query"]][row["document"]] = row["score"]
     data = {
-        "corpus": Dataset.from_list(_rows(folder, "documents", "documents")),
-        "queries": Dataset.from_list(_rows(folder, "queries", "queries")),
+        "corpus": Dataset.from_list(mteb_rows.read(folder, "documents", "documents")),
+        "queries": Dataset.from_list(mteb_rows.read(folder, "queries", "queries")),
         "relevant_docs": dict(relevant),
         "top_ranked": {query: list(documents) for query, documents in relevant.items()} if candidates else None,
     }
@@ -193,33 +184,3 @@ _LOADERS: dict[TaskType, Callable[[Path], Any]] = {
     "retrieval": lambda folder: _search(folder, candidates=False),
     "reranking": lambda folder: _search(folder, candidates=True),
 }
-
-
-def _rows(folder: Path, file: str, columns: str) -> list[dict[str, Any]]:
-    """Return the rows of a JSON lines file, each with the columns that it needs.
-
-    Raises:
-        EvalHubError: the file cannot be read, or a row lacks a column.
-    """
-    path = folder / f"{file}.jsonl"
-    wanted = _COLUMNS[columns]
-    rows = []
-    try:
-        lines = path.read_text("utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise EvalHubError(f"{path}: cannot be read: {error}") from None
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except ValueError as error:
-            raise EvalHubError(f"{path}: line {number}: is no JSON: {error}") from None
-        for column, kind in wanted.items():
-            if not isinstance(row, dict) or not isinstance(row.get(column), kind):
-                names = ", ".join(wanted)
-                raise EvalHubError(f"{path}: line {number}: {column} is missing or of a wrong type (columns: {names})")
-        rows.append({column: row[column] for column in wanted})
-    if not rows:
-        raise EvalHubError(f"{path}: it has no rows")
-    return rows

@@ -97,7 +97,7 @@ def read(benchmark_id: str, path: Path, metrics: Sequence[str], limit: int | Non
     problems: list[Problem] = []
     seen: Counter[str] = Counter()
     own: set[str] = set()
-    for number, text in enumerate(path.read_text("utf-8").splitlines(), start=1):
+    for number, text in enumerate(path.read_text("utf-8").split("\n"), start=1):
         if limit is not None and len(rows) == limit:
             break
         if not text.strip():

@@ -369,6 +369,33 @@ def test_a_proxy_that_is_not_there_is_not_taken_for_the_model(monkeypatch: pytes
     assert "hidden" not in said
 
 
+@pytest.mark.parametrize("name", ["http_proxy", "HTTP_PROXY"])
+@pytest.mark.parametrize(
+    "address",
+    [
+        "http://alice:s3cr/etPass@proxy.example:3128",
+        "http://alice:12/etPass@proxy.example:3128",
+        "http://alice:12?etPass@proxy.example:3128",
+        "http://alice:12#etPass@proxy.example:3128",
+        "http://alice:12@etPass/@proxy.example:3128",
+        "http://alice:s3cr[etPass@proxy.example:3128",
+        "http://alice:s3cr\N{ACCOUNT OF}etPass@proxy.example:3128",
+        "http://alice:etPass@proxy.example:etPass",
+        "http://alice:etPass@proxy example:3128",
+        "alice:s3cr/etPass@proxy.example:3128",
+        "alice:s3cr://etPass@proxy.example:3128",
+        "socks5://alice:etPass@proxy.example:1080",
+    ],
+)
+def test_of_a_proxy_that_is_no_address_only_the_variable_is_named(
+    monkeypatch: pytest.MonkeyPatch, name: str, address: str
+) -> None:
+    monkeypatch.setenv(name, address)
+    said = refusal("http://model.invalid/v1")
+    assert said.startswith(f"{name}: is no address of a proxy (http://HOST:PORT")
+    assert [part for part in ("alice", "s3cr", "12", "etPass") if part in said] == []
+
+
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 @pytest.mark.parametrize("path", ["/v1/models", "/v1/chat/completions"])
 def test_a_redirect_is_refused_and_the_key_stays_here(status: int, path: str) -> None:

@@ -76,7 +76,13 @@ Step = Callable[..., Done]
 def step(hub: Hub, tmp_path: Path) -> Step:
     """A function that runs the step on a data set of the hub."""
 
-    def step(repo_id: str = "team/open", token: str | None = None, endpoint: str | None = None, **more: str) -> Done:
+    def step(
+        repo_id: str = "team/open",
+        token: str | None = None,
+        endpoint: str | None = None,
+        proxy: str | None = None,
+        **more: str,
+    ) -> Done:
         secret = tmp_path / "secret"
         secret.mkdir(exist_ok=True)
         if token:
@@ -88,6 +94,7 @@ def step(hub: Hub, tmp_path: Path) -> Step:
             "HOME": "/nonexistent",
             "NO_PROXY": "127.0.0.1",
             "EVALHUB_TEST_DATA_SECRET": str(secret),
+            **({"HTTP_PROXY": proxy, "NO_PROXY": ""} if proxy else {}),
         }
         ref = json.dumps({"hf": {"repo_id": repo_id, **more}})
         command = [sys.executable, "-m", "evalhub_components.test_data", "--ref", ref, "--output", tmp_path / "data"]
@@ -116,6 +123,13 @@ def refused(done: Done, tmp_path: Path) -> str:
     assert done.status == 2, done
     assert list((tmp_path / "data").iterdir()) == []
     return done.err.splitlines()[-1]
+
+
+def test_a_password_of_a_proxy_is_in_no_message(step: Step, tmp_path: Path) -> None:
+    line = refused(step(proxy="http://alice:s3cr/etPass@proxy.example:3128"), tmp_path)
+    assert line.startswith("HTTP_PROXY: is no address of a proxy")
+    assert "s3cr" not in line
+    assert "etPass" not in line
 
 
 @pytest.mark.parametrize("revision", [{}, {"revision": "v1"}, {"revision": COMMIT}], ids=str)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import http.client
 import random
@@ -10,15 +9,14 @@ import re
 import ssl
 import threading
 import time
-import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from email.utils import parsedate_to_datetime
-from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from evalhub_components.adapter import ModelCredentials
 from evalhub_components.errors import EvalHubError
-from evalhub_components.framework import failure
+from evalhub_components.framework import failure, proxy
 
 _TRANSIENT = frozenset({408, 409, 425, 429})
 _NOT_IMPLEMENTED = 501
@@ -148,11 +146,11 @@ class ModelServer:
             headers["Content-Type"] = "application/json"
         if key:
             headers["Authorization"] = f"Bearer {key}"
-        proxy = self._proxy()
+        through = proxy.of(self.url)
         address = f"{self._parts.path}{path}"
-        if proxy and self._parts.scheme == "http":
+        if through and self._parts.scheme == "http":
             address = f"{self.url}{path}"
-            headers |= _login(proxy)
+            headers |= through.login
         until = time.monotonic() + self._timeout
         is_kept = False
         try:
@@ -165,8 +163,8 @@ class ModelServer:
         except (OSError, http.client.HTTPException, ValueError) as error:
             # distrust does not pass by waiting
             wait = None if isinstance(error, ssl.SSLCertVerificationError) else 0.0
-            through = urlsplit(proxy).netloc.rpartition("@")[2] if proxy else ""
-            return Reply(0, key=key, error=error, silence=failure.silence(error, self._role, through), wait=wait)
+            why = failure.silence(error, self._role, through.place if through else "")
+            return Reply(0, key=key, error=error, silence=why, wait=wait)
         finally:
             with self._lock:
                 is_kept = is_kept and not self._is_closed
@@ -202,21 +200,14 @@ class ModelServer:
 
     def _connection(self) -> http.client.HTTPConnection:
         """Return a connection to the server, or to the proxy on the way there."""
-        proxy = self._proxy()
-        next_hop, port = _address(proxy) if proxy else (self._parts, self._port)
-        host = next_hop.hostname or ""
+        through = proxy.of(self.url)
+        host, port = (through.host, through.port) if through else (self._parts.hostname or "", self._port)
         if self._parts.scheme != "https":
             return http.client.HTTPConnection(host, port, timeout=self._timeout)
         found = http.client.HTTPSConnection(host, port, timeout=self._timeout, context=self._trust)
-        if proxy:
-            found.set_tunnel(self._parts.hostname or "", self._port, _login(proxy))
+        if through:
+            found.set_tunnel(self._parts.hostname or "", self._port, through.login)
         return found
-
-    def _proxy(self) -> str | None:
-        found = urllib.request.getproxies().get(self._parts.scheme)
-        if not found or urllib.request.proxy_bypass(self._parts.netloc):
-            return None
-        return found if "://" in found else f"http://{found}"
 
     def _pause(self, seconds: float, is_over: Callable[[], bool]) -> None:
         until = time.monotonic() + seconds
@@ -234,15 +225,17 @@ def _address(url: str) -> tuple[SplitResult, int]:
         parts = urlsplit(url)
         port = parts.port or {"http": 80, "https": 443}[parts.scheme]
     except (KeyError, ValueError) as error:
-        raise EvalHubError(f"{_hidden(url)}: is no http or https address ({error})") from None
+        # where a password may be, the error may repeat a piece of it
+        why = "" if "@" in url else f" ({error})"
+        raise EvalHubError(f"{_hidden(url)}: is no http or https address{why}") from None
     if not parts.hostname or parts.query or parts.fragment:
         raise EvalHubError(f"{_hidden(url)}: must be a host and a path, without query and fragment")
     return parts, port
 
 
 def _hidden(url: str) -> str:
-    """Return an address without a password that is in it."""
-    return re.sub(r"//[^/@]*@", "//***@", url)
+    """Return an address without a password that is in it, and that may hold any character."""
+    return re.sub(r"^([a-z]+://)?.*@", r"\1***@", url, flags=re.DOTALL)
 
 
 def _seconds(retry_after: str) -> float:
@@ -252,11 +245,3 @@ def _seconds(retry_after: str) -> float:
     with contextlib.suppress(ValueError, TypeError):
         return max(0.0, parsedate_to_datetime(retry_after).timestamp() - time.time())
     return 0.0
-
-
-def _login(proxy: str) -> dict[str, str]:
-    parts = urlsplit(proxy)
-    if not parts.username:
-        return {}
-    pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-    return {"Proxy-Authorization": f"Basic {base64.b64encode(pair.encode()).decode()}"}

@@ -8,6 +8,7 @@ import shutil
 from typing import Any
 
 from evalhub_components.errors import EvalHubError, MissingExtra
+from evalhub_components.framework import proxy
 from evalhub_components.schema.collection import HFData
 from evalhub_components.test_data import names, tree
 from evalhub_components.test_data.arrival import Arrival
@@ -41,6 +42,8 @@ def fetch(data: HFData, stage: Stage, secret: Secret, limits: Limits) -> Arrival
     except ImportError:
         raise MissingExtra("data", "test data from the Hugging Face hub") from None
     where = f"hf {data.repo_id}"
+    # the library would repeat one that is none, password and all
+    proxy.of(os.environ.get("HF_ENDPOINT") or "https://huggingface.co")
     sub_path = names.checked(data.sub_path.rstrip("/"), "hf sub_path") if data.sub_path else ""
     # False: not the token that the user of this machine may have logged in with
     api = huggingface_hub.HfApi(token=secret.get("hf-token") or False)

@@ -343,6 +343,12 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
         nowhere = {"HTTP_PROXY": "http://user:hidden@127.0.0.1:9", "NO_PROXY": "127.0.0.1"}
         run.add("past a proxy", quickstart(perfect, "comparison", num_examples=5), environment=nowhere)
         run.add("dead proxy", proxied, environment=nowhere)
+        # it knows no CONNECT
+        refusing = {"HTTPS_PROXY": proxy.replace("//", "//alice:s3cr%2FetPass@")}
+        secure = quickstart("https://model.invalid/v1", "arithmetic", num_examples=1, parameters={"max_retries": 1})
+        run.add("refusing proxy", secure, environment=refusing)
+        broken = {"HTTPS_PROXY": "http://alice:s3cr/etPass@127.0.0.1:9"}
+        run.add("proxy that is none", secure, environment=broken)
         run.add("dead choices", quickstart("http://127.0.0.1:9/v1", "comparison"))
         run.add("wrong key choices", quickstart(locked, "comparison", api_key=KEY[::-1]))
 
@@ -602,6 +608,19 @@ def test_dead_proxy_is_named_as_the_reason_without_its_password(run: Run) -> Non
 
     assert "through the proxy 127.0.0.1:9" in reason
     assert "hidden" not in reason + run.log
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("refusing proxy", "the proxy answers HTTP 501"),
+        ("proxy that is none", "HTTPS_PROXY: is no address of a proxy"),
+    ],
+)
+def test_a_proxy_that_helps_nothing_is_the_reason_without_its_password(run: Run, name: str, said: str) -> None:
+    reason = run.reason(name)
+    assert said in reason
+    assert [part for part in ("alice", "s3cr", "etPass") if part in reason + run.log] == []
 
 
 def test_server_that_is_dead_or_refuses_the_key_is_not_taken_for_one_without_a_tokenizer(run: Run) -> None:

@@ -134,6 +134,6 @@ def _said(error: Exception, uri: str) -> str:
     login = _login(uri)
     password = login.partition(":")[2]
     secrets = [login, password, unquote(password), *(os.environ.get(name) for name in _SECRETS)]
-    # of other addresses, such as that of the server's own database
-    text = re.sub(r"(://)[^/\s]*@", r"\1***@", Redaction(secrets).text(text))
+    # of other addresses, such as that of a proxy, or of the server's own database
+    text = re.sub(r"(://)\S*@", r"\1***@", Redaction(secrets).text(text))
     return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
