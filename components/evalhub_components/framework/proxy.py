@@ -85,5 +85,5 @@ def _parsed(url: str) -> Proxy:
         raise ValueError
     port = parts.port or _PORTS[parts.scheme]
     found = Proxy(parts.scheme, host, port, unquote(parts.username or ""), unquote(parts.password or ""))
-    f"{found.user}{found.password}".encode()
+    f"{found.user}{found.password}".encode()  # bytes that are no text are no login
     return found
