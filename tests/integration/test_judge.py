@@ -218,17 +218,22 @@ def test_another_judge_judges_anew_and_what_needs_none_is_kept(
     assert [test["score"] for test in verdict["benchmarks"]] == [0.0, 1.0]
 
 
-def test_a_pipeline_asks_for_the_judge_and_hands_it_to_whoever_needs_it(
-    judged: Path, model: DemoModelServer, tmp_path: Path
-) -> None:
-    path = tmp_path / "jury.yaml"
+def pipeline_of(judged: Path, folder: Path, kept: dict[str, Path]) -> Interpreter:
+    """The compiled pipeline of the jury, ready to run; `kept` are the secrets that the namespace has."""
+    path = folder / "jury.yaml"
     path.write_text(compiler.compile_plan(of("jury", Catalog.of(judged)).plan))
     images = {
         compiler.COMPONENTS_IMAGE: (sys.executable, {}),
         "example.org/jury:1": (sys.executable, {"EVALHUB_PROVIDER_DIR": str(judged / "providers" / "jury")}),
     }
+    return Interpreter(path, folder / "work", images, kept)
+
+
+def test_a_pipeline_asks_for_the_judge_and_hands_it_to_whoever_needs_it(
+    judged: Path, model: DemoModelServer, tmp_path: Path
+) -> None:
     secrets(tmp_path)
-    run = Interpreter(path, tmp_path / "work", images, {"of-judge": tmp_path / "secrets" / "of-judge"})
+    run = pipeline_of(judged, tmp_path, {"of-judge": tmp_path / "secrets" / "of-judge"})
     with judge() as server:
         succeeded = run.run(
             model_url=model.base_url,
@@ -248,17 +253,11 @@ def test_a_pipeline_asks_for_the_judge_and_hands_it_to_whoever_needs_it(
 def test_a_pipeline_whose_judge_refuses_says_whose_key_it_was(
     judged: Path, model: DemoModelServer, tmp_path: Path, key: str | None
 ) -> None:
-    path = tmp_path / "jury.yaml"
-    path.write_text(compiler.compile_plan(of("jury", Catalog.of(judged)).plan))
-    images = {
-        compiler.COMPONENTS_IMAGE: (sys.executable, {}),
-        "example.org/jury:1": (sys.executable, {"EVALHUB_PROVIDER_DIR": str(judged / "providers" / "jury")}),
-    }
     secrets(tmp_path)
     folder = tmp_path / "secrets" / "of-judge"
     if key:
         (folder / "api-key").write_text(key)
-    run = Interpreter(path, tmp_path / "work", images, {"of-judge": folder} if key else {})
+    run = pipeline_of(judged, tmp_path, {"of-judge": folder} if key else {})
     with judge() as server:
         named = {"judge_url": server.base_url, "judge_name": "a-judge", **({"judge_secret": "of-judge"} if key else {})}
         assert not run.run(model_url=model.base_url, model_name="demo-model", **named)

@@ -66,7 +66,7 @@ class ModelServer:
         role: whose server it is, in words: the `model`'s or the `judge`'s.
 
     Raises:
-        EvalHubError: the address cannot be one.
+        EvalHubError: the address cannot be one, or that of the proxy on the way there.
     """
 
     def __init__(
@@ -82,6 +82,7 @@ class ModelServer:
     ) -> None:
         self.url = url.rstrip("/")
         self._parts, self._port = _address(self.url)
+        self._proxy = proxy.of(self.url)
         self._credentials = credentials
         self._trust = trust
         self._tries = tries
@@ -146,7 +147,7 @@ class ModelServer:
             headers["Content-Type"] = "application/json"
         if key:
             headers["Authorization"] = f"Bearer {key}"
-        through = proxy.of(self.url)
+        through = self._proxy
         address = f"{self._parts.path}{path}"
         if through and self._parts.scheme == "http":
             address = f"{self.url}{path}"
@@ -200,7 +201,7 @@ class ModelServer:
 
     def _connection(self) -> http.client.HTTPConnection:
         """Return a connection to the server, or to the proxy on the way there."""
-        through = proxy.of(self.url)
+        through = self._proxy
         host, port = (through.host, through.port) if through else (self._parts.hostname or "", self._port)
         if self._parts.scheme != "https":
             return http.client.HTTPConnection(host, port, timeout=self._timeout)

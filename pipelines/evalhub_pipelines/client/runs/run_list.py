@@ -19,6 +19,7 @@ from evalhub_pipelines.client.runs import run_description, run_state
 from evalhub_pipelines.client.runs.run_description import RunDescription
 from evalhub_pipelines.client.runs.run_state import RunState
 from evalhub_pipelines.client.scheduling import kept_schedules, schedule_record
+from evalhub_pipelines.client.scheduling.schedule_record import ScheduleRecord
 from evalhub_pipelines.client.submitting import experiments
 
 if TYPE_CHECKING:
@@ -217,7 +218,9 @@ class _Schedules:
             kept, _ = kept_schedules.all_of(self._connection)
         except (NotFound, Refused):
             return []
-        return [one.id for each in kept.values() for one in each if one.record.owner == owner]
+        schedules = [one for each in kept.values() for one in each]
+        self._known |= {one.id: _of_schedule(one.record) for one in schedules}
+        return [one.id for one in schedules if one.record.owner == owner]
 
     def said(self, recurring_run_id: str) -> RunDescription:
         """Return what is known of the runs of a schedule: nothing where it is gone, or somebody else's."""
@@ -231,14 +234,17 @@ class _Schedules:
         except (NotFound, Refused):
             return RunDescription()
         record = schedule_record.parse(found.description)
-        if record is None:
-            return RunDescription()
-        return RunDescription(
-            owner=record.owner or None,
-            collection=record.collection or None,
-            version=record.version or None,
-            model=record.model or None,
-        )
+        return _of_schedule(record) if record else RunDescription()
+
+
+def _of_schedule(record: ScheduleRecord) -> RunDescription:
+    """Return what a schedule says of its runs."""
+    return RunDescription(
+        owner=record.owner or None,
+        collection=record.collection or None,
+        version=record.version or None,
+        model=record.model or None,
+    )
 
 
 def _said(key: str, value: str | None) -> str | None:
