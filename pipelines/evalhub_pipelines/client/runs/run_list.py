@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from evalhub_components.errors import EvalHubError, NotFound
 from evalhub_components.schema.verdict import JobState
+from evalhub_pipelines.client import paging
 from evalhub_pipelines.client.connection import Connection
 from evalhub_pipelines.client.failures import Refused
 from evalhub_pipelines.client.runs import run_description, run_state
@@ -175,13 +176,13 @@ class _Wanted(NamedTuple):
 
 
 def _matching(connection: Connection, wanted: _Wanted, place: dict[str, str], size: int) -> Iterator[ListedRun]:
-    """Yield runs; a page is asked for when the one before is used up."""
+    """Yield runs, asking for no more pages than are needed."""
     schedules, seen = _Schedules(connection), set[str]()
     filters = [wanted.filter()]
     # their runs have no description to be found by, and no tags
     if wanted.owner and not wanted.tag and (started := schedules.of(wanted.owner)):
         filters.append(wanted.filter(started))
-    found = [_pages(connection, each, place, size) for each in filters]
+    found = [_runs(connection, each, place, size) for each in filters]
     for run in heapq.merge(*found, key=lambda run: run.created_at, reverse=True):
         state = run_state.of(run)
         said = run_description.parse(state.description)
@@ -193,16 +194,11 @@ def _matching(connection: Connection, wanted: _Wanted, place: dict[str, str], si
             yield listed
 
 
-def _pages(connection: Connection, wanted: str, place: dict[str, str], size: int) -> Iterator[V2beta1Run]:
-    token = ""
-    while True:
-        page = connection.runs.run_service_list_runs(
-            page_token=token, page_size=size, sort_by="created_at desc", filter=wanted, **place
-        )
+def _runs(connection: Connection, wanted: str, place: dict[str, str], size: int) -> Iterator[V2beta1Run]:
+    ask = connection.runs.run_service_list_runs
+    asked = {"page_size": size, "sort_by": "created_at desc", "filter": wanted, **place}
+    for page in paging.pages(lambda token: ask(page_token=token, **asked)):
         yield from page.runs or []
-        token = page.next_page_token
-        if not token:
-            return
 
 
 class _Schedules:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from evalhub_components.errors import EvalHubError, NotFound
-from evalhub_pipelines.client import creation
+from evalhub_pipelines.client import creation, paging
 from evalhub_pipelines.client.runs import run_state
 from evalhub_pipelines.client.runs.run_state import RunState
 from evalhub_pipelines.client.scheduling import schedule_record
@@ -97,7 +97,7 @@ def all_of(connection: Connection) -> tuple[dict[str, list[Kept]], set[str]]:
     """
     ours: dict[str, list[Kept]] = {}
     others: set[str] = set()
-    for found in _pages(connection):
+    for found in _listed(connection):
         record = schedule_record.parse(found.description)
         # the dashboard clones descriptions too, and a clone may have another kind of trigger
         has_cron = bool(found.trigger and found.trigger.cron_schedule)
@@ -212,16 +212,10 @@ def active_runs(connection: Connection, kept: Kept) -> list[RunState]:
     return [own.run for own in runs_of(connection, kept, limit=20) if not own.run.is_over]
 
 
-def _pages(connection: Connection) -> Iterator[V2beta1RecurringRun]:
-    token = ""
-    while True:
-        answer = connection.recurring_runs.recurring_run_service_list_recurring_runs(
-            page_token=token, page_size=PAGE, **connection.place
-        )
-        yield from answer.recurring_runs or []
-        token = answer.next_page_token
-        if not token:
-            return
+def _listed(connection: Connection) -> Iterator[V2beta1RecurringRun]:
+    ask = connection.recurring_runs.recurring_run_service_list_recurring_runs
+    for page in paging.pages(lambda token: ask(page_token=token, page_size=PAGE, **connection.place)):
+        yield from page.recurring_runs or []
 
 
 def _kept(found: V2beta1RecurringRun, record: ScheduleRecord) -> Kept:
