@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from evalhub_components import credentials
-from evalhub_components.errors import EvalHubError
+from evalhub_components.errors import EvalHubError, MissingExtra
 from evalhub_components.evidence.layout import Layout
 from evalhub_components.evidence.reading import checksums
 from evalhub_components.evidence.reading.tree import Named
@@ -66,8 +66,12 @@ def _in_registry(name: str, registry_secret: str | None, ca: Path | None) -> Ope
     if reference.tag is None and reference.digest is None:
         raise EvalHubError(f"{name}: which evidence? (name a tag or a digest: {reference.place}:run-RUN_ID)")
     secret = directories.secret(registry_secret, "--registry-secret") if registry_secret else None
-    from evalhub_components.evidence.registry.remote_store import RemoteStore
-
+    try:
+        from evalhub_components.evidence.registry.remote_store import RemoteStore
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("evalhub"):
+            raise
+        raise MissingExtra("oci", "talking to a registry") from None
     registry = RemoteStore(reference, secret=secret, ca=ca or credentials.ca_bundle())
     return Opened(registry, Named(reference.tag, reference.digest))
 

@@ -6,12 +6,16 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-import oras.container
-import oras.provider
-import requests
-
 from evalhub_components import canonical
-from evalhub_components.errors import EvalHubError
+from evalhub_components.errors import EvalHubError, MissingExtra
+
+try:
+    import oras.container
+    import oras.provider
+    import requests
+except ImportError:
+    raise MissingExtra("oci", "talking to a registry") from None
+
 from evalhub_components.evidence.reference import Reference
 from evalhub_components.evidence.registry.auth import Authorization
 from evalhub_components.evidence.registry.docker_config import Login

@@ -46,9 +46,7 @@ class Access:
         if registry_secret is not None:
             _check_secret(registry_secret, secret or f"secret {registry_secret!r} of the registry")
         if ca is not None:
-            from evalhub_components.evidence.registry.transport import check_certificates
-
-            check_certificates(ca)
+            _check_certificates(ca)
         return cls(registry_secret, ca, _public_key(key) if key is not None else None)
 
     def registry(self) -> dict[str, Any]:
@@ -63,6 +61,16 @@ def _check_secret(name: str, where: str) -> None:
     folder = directories.secret(name, where)
     if not any((folder / file).is_file() for file in SECRET_FILES):
         raise EvalHubError(f"{where}: {folder}: has no {SECRET_FILES[0]}")
+
+
+def _check_certificates(ca: Path) -> None:
+    try:
+        from evalhub_components.evidence.registry.transport import check_certificates
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("evalhub"):
+            raise
+        raise MissingExtra("oci", "talking to a registry") from None
+    check_certificates(ca)
 
 
 def _public_key(path: Path) -> PublicKey:
